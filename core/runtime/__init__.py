@@ -1,0 +1,1 @@
+"""What runs a compiled model: Artifact, Device, Buffer, Executable. Imports no compiler: ships alone."""

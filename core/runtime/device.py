@@ -1,0 +1,123 @@
+"""The one interface between the runtime and whatever executes: six methods, and the values that they exchange."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heddle.core.runtime.artifact import Artifact
+
+HOST_MEMORY = "host"
+"""The name of ordinary memory of this process, dense and row-major; every device can copy from and to it."""
+
+
+@dataclass(frozen=True)
+class MemorySpace:
+    """A memory of a device: how much it holds and how its buffers must be aligned, in bytes."""
+
+    name: str
+    capacity: int
+    alignment: int = 64
+
+
+@dataclass(frozen=True)
+class DeviceProperties:
+    """What a device is: its memories (the first is the default), the layouts it understands, its clock.
+
+    `clock_hz` is the modelled clock of a simulated device and None for a real one, whose time is wall time.
+    """
+
+    name: str
+    memories: tuple[MemorySpace, ...]
+    layouts: tuple[str, ...] = ("dense",)
+    clock_hz: float | None = None
+
+    @property
+    def simulated(self) -> bool:
+        return self.clock_hz is not None
+
+
+@dataclass(frozen=True, eq=False)
+class Buffer:
+    """A piece of one device's memory. `handle` is the device's own; `array` is the flat uint8 view of host memory."""
+
+    memory: str
+    nbytes: int
+    handle: Any = None
+    array: NDArray[np.uint8] | None = None
+
+
+def host_buffer(array: NDArray[Any]) -> Buffer:
+    """The buffer that views a dense array of this process without a copy."""
+    flat = array.reshape(-1).view(np.uint8) if array.size else np.empty(0, np.uint8)
+    return Buffer(HOST_MEMORY, array.nbytes, array=flat)
+
+
+class Event(Protocol):
+    """The completion of one operation on a device."""
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Return when the operation is complete; raise DeviceError if it failed or `timeout` seconds passed."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The event of an operation that was complete, or had failed, when the call returned.
+
+    `modelled_seconds` is the time that the simulated device would have taken; `counters` are its own, by name.
+    """
+
+    error: Exception | None = None
+    modelled_seconds: float | None = None
+    counters: Mapping[str, int] = field(default_factory=dict)
+
+    def wait(self, timeout: float | None = None) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+class Program(Protocol):
+    """An artifact that a device has loaded and can run any number of times."""
+
+    @property
+    def artifact(self) -> Artifact: ...
+
+    def close(self) -> None:
+        """Give back what the device holds for this program."""
+
+
+class Device(ABC):
+    """Something that runs artifacts. Safe to call from several threads; operations of one device run in order."""
+
+    @abstractmethod
+    def properties(self) -> DeviceProperties:
+        """What this device is; the same at every call."""
+
+    @abstractmethod
+    def allocate(self, nbytes: int, memory: str | None = None) -> Buffer:
+        """Memory of this device, not initialised; DeviceError when `memory` is unknown or full."""
+
+    @abstractmethod
+    def free(self, buffer: Buffer) -> None:
+        """Give back what `allocate` gave."""
+
+    @abstractmethod
+    def copy(self, source: Buffer, target: Buffer, after: Sequence[Event] = ()) -> Event:
+        """Copy all bytes of `source` to the start of `target`; one of the two may be host memory."""
+
+    @abstractmethod
+    def load(self, artifact: Artifact, constants: Mapping[str, NDArray[Any]]) -> Program:
+        """Make an artifact ready to run; `constants` maps each digest that the artifact names to its array."""
+
+    @abstractmethod
+    def submit(self, program: Program, buffers: Sequence[Buffer], after: Sequence[Event] = ()) -> Event:
+        """Run a program over its inputs, then its outputs, in the order of the artifact's signature."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give everything back; the device is not used again."""
