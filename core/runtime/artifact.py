@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
 
 JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
 
@@ -30,7 +33,9 @@ class Signature:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A compiled region. `code` is the device's own; `constants` maps names to the digests of stored arrays.
+    """A compiled region. `code` is the device's own; `constants` are the arrays that it reads, by name.
+
+    A saved file keeps each distinct array once, by digest, and maps it into memory when it is loaded.
 
     `device` names the entry point in the group `heddle.devices` that runs it; `workspace` is the scratch memory
     in bytes that a run needs; `meta` is what the backend wants to remember, as JSON; `nodes` are the names of the
@@ -41,7 +46,7 @@ class Artifact:
     device: str
     signature: Signature
     code: bytes
-    constants: Mapping[str, str] = field(default_factory=dict)
+    constants: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     workspace: int = 0
     meta: Mapping[str, JSON] = field(default_factory=dict)
     nodes: tuple[str, ...] = ()

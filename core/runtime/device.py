@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
-
 from heddle.core.runtime.artifact import Artifact
+from numpy.typing import NDArray
 
 HOST_MEMORY = "host"
 """The name of ordinary memory of this process, dense and row-major; every device can copy from and to it."""
@@ -111,8 +110,8 @@ class Device(ABC):
         """Copy all bytes of `source` to the start of `target`; one of the two may be host memory."""
 
     @abstractmethod
-    def load(self, artifact: Artifact, constants: Mapping[str, NDArray[Any]]) -> Program:
-        """Make an artifact ready to run; `constants` maps each digest that the artifact names to its array."""
+    def load(self, artifact: Artifact) -> Program:
+        """Make an artifact ready to run: check that it fits this device, place its code and its constants."""
 
     @abstractmethod
     def submit(self, program: Program, buffers: Sequence[Buffer], after: Sequence[Event] = ()) -> Event:

@@ -1,0 +1,43 @@
+"""The reference: what a graph computes, node by node, by the operators' own meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from heddle.core.errors import GraphError
+from heddle.core.ir import Graph, Value
+from heddle.core.ops import evaluate_node
+
+
+def evaluate(
+    graph: Graph,
+    inputs: Sequence[Any] | Mapping[str, Any],
+    watch: Callable[[Value, Any], None] | None = None,
+) -> tuple[Any, ...]:
+    """The values of a graph's outputs for inputs given by position or by name.
+
+    `watch` is called with each value that a node binds, as it is bound.
+    """
+    if isinstance(inputs, Mapping):
+        inputs = [inputs[value.name] for value in graph.inputs]
+    if len(inputs) != len(graph.inputs):
+        raise GraphError(f"the graph takes {len(graph.inputs)} inputs, {len(inputs)} are given")
+    bound: dict[Value, Any] = {**graph.constants, **dict(zip(graph.inputs, inputs, strict=True))}
+    for node in graph.nodes:
+        operands = [None if value is None else bound[value] for value in node.inputs]
+        try:
+            results = evaluate_node(node, operands, _callable)
+        except Exception as error:
+            error.add_note(f"while evaluating {node.op} {node.name!r}, which binds {node.results[0]}")
+            raise
+        for value, result in zip(node.outputs, results, strict=False):
+            if value is not None:
+                bound[value] = result
+                if watch is not None:
+                    watch(value, result)
+    return tuple(bound[value] for value in graph.outputs)
+
+
+def _callable(body: Graph) -> Callable[..., tuple[Any, ...]]:
+    return lambda *inputs: evaluate(body, inputs)

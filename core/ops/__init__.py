@@ -1,0 +1,29 @@
+"""One definition per operator: its type rule and its meaning in numpy, a file per family."""
+
+from heddle.core.ops import arithmetic as arithmetic
+from heddle.core.ops import matmul as matmul
+from heddle.core.ops.registry import (
+    OPERATORS,
+    REQUIRED,
+    Operand,
+    Operator,
+    Reduction,
+    attributes_of,
+    evaluate_node,
+    infer_node,
+    operator,
+    trace,
+)
+
+__all__ = [
+    "OPERATORS",
+    "REQUIRED",
+    "Operand",
+    "Operator",
+    "Reduction",
+    "attributes_of",
+    "evaluate_node",
+    "infer_node",
+    "operator",
+    "trace",
+]

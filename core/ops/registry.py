@@ -1,0 +1,245 @@
+"""How an operator is defined: its operands, its attributes, its type rule, its meaning in numpy; each exactly once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from heddle.core.errors import GraphError
+from heddle.core.ir import Graph, Node, TensorType, Type, Value
+from heddle.core.ir.types import Dim, DType
+from heddle.core.ops.scalar import Expr, argument
+from heddle.core.ops.scalar import evaluate as evaluate_scalar
+from numpy.typing import NDArray
+
+REQUIRED = inspect.Parameter.empty
+
+
+@dataclass(frozen=True)
+class Operand:
+    """What a type rule knows of one operand: its type and, when it is constant, its value."""
+
+    type: Type
+    value: NDArray[Any] | None = None
+
+    @property
+    def tensor(self) -> TensorType:
+        if not isinstance(self.type, TensorType):
+            raise GraphError(f"a tensor was expected, found {self.type}")
+        return self.type
+
+    @property
+    def dtype(self) -> DType:
+        return self.tensor.dtype
+
+    @property
+    def dims(self) -> tuple[Dim, ...] | None:
+        return self.tensor.dims
+
+    @property
+    def rank(self) -> int | None:
+        return None if self.dims is None else len(self.dims)
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """What a reduction means, element by element: `finish(fold(combine, initial, map(each, xs)), count)`."""
+
+    initial: Callable[[DType], bool | int | float]
+    combine: Callable[[Expr, Expr], Expr]
+    each: Callable[[Expr], Expr] = field(default=lambda x: x)
+    finish: Callable[[Expr, int], Expr] = field(default=lambda total, count: total)
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator in its current form.
+
+    `operands` are the names of its inputs (`variadic`: the last takes any number), `required` how many must be
+    present; `attributes` maps each attribute to its default, or REQUIRED.
+    `infer(*operands, **attributes)` gives the type (or a tuple of types) of its outputs, `evaluate(*arrays,
+    **attributes)` their arrays; absent operands are None; a rule that declares `outputs` is told how many there are.
+    An elementwise operator has `scalar(*exprs, **attributes)`, a reduction has `reduction`; both other functions
+    then come from it.
+    """
+
+    name: str
+    operands: tuple[str, ...]
+    required: int
+    variadic: bool
+    attributes: Mapping[str, Any]
+    infer: Callable[..., Type | tuple[Type, ...]]
+    evaluate: Callable[..., Any]
+    scalar: Callable[..., Expr] | None = None
+    reduction: Reduction | None = None
+    doc: str = ""
+
+
+OPERATORS: dict[str, Operator] = {}
+
+
+def operator(name: str) -> Operator | None:
+    """The operator of this name, or None."""
+    return OPERATORS.get(name)
+
+
+def op(
+    name: str, infer: Callable[..., Type | tuple[Type, ...]], reduction: Reduction | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Define an operator by its meaning in numpy; operands and attributes are read off the function's signature."""
+
+    def define(evaluate: Callable[..., Any]) -> Callable[..., Any]:
+        _register(name, evaluate, infer, evaluate, reduction=reduction)
+        return evaluate
+
+    return define
+
+
+def elementwise(name: str) -> Callable[[Callable[..., Expr]], Callable[..., Expr]]:
+    """Define an elementwise operator by its scalar expression; operands broadcast, the dtype is the expression's."""
+
+    def define(scalar: Callable[..., Expr]) -> Callable[..., Expr]:
+        def infer(*operands: Operand | None, **attributes: Any) -> Type:
+            present = [operand.tensor for operand in operands if operand is not None]
+            expr = trace(scalar, [None if o is None else o.dtype for o in operands], attributes)
+            return TensorType(expr.dtype, broadcast(name, present))
+
+        def evaluate(*arrays: NDArray[Any] | None, **attributes: Any) -> NDArray[Any]:
+            expr = trace(scalar, [None if a is None else a.dtype for a in arrays], attributes)
+            shape = np.broadcast_shapes(*(array.shape for array in arrays if array is not None))
+            present = [np.empty(0) if array is None else array for array in arrays]
+            return np.array(np.broadcast_to(evaluate_scalar(expr, present), shape))
+
+        _register(name, scalar, infer, evaluate, scalar=scalar)
+        return scalar
+
+    return define
+
+
+def trace(scalar: Callable[..., Expr], dtypes: Sequence[DType | None], attributes: Mapping[str, Any]) -> Expr:
+    """The expression of an elementwise operator for operands of these dtypes."""
+    return scalar(*(None if d is None else argument(i, d) for i, d in enumerate(dtypes)), **attributes)
+
+
+def _register(
+    name: str,
+    signature: Callable[..., Any],
+    infer: Callable[..., Type | tuple[Type, ...]],
+    evaluate: Callable[..., Any],
+    scalar: Callable[..., Expr] | None = None,
+    reduction: Reduction | None = None,
+) -> None:
+    assert name not in OPERATORS, f"operator {name} is defined twice"
+    parameters = [p for p in inspect.signature(signature).parameters.values() if p.name != "outputs"]
+    positional = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    variadic = bool(positional) and positional[-1].kind is positional[-1].VAR_POSITIONAL
+    OPERATORS[name] = Operator(
+        name=name,
+        operands=tuple(p.name for p in positional),
+        required=sum(p.default is REQUIRED and p.kind is not p.VAR_POSITIONAL for p in positional),
+        variadic=variadic,
+        attributes=MappingProxyType({p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}),
+        infer=infer,
+        evaluate=evaluate,
+        scalar=scalar,
+        reduction=reduction,
+        doc=inspect.getdoc(signature) or "",
+    )
+
+
+# -- using a definition --------------------------------------------------------------------------------------------
+
+
+def attributes_of(node: Node) -> dict[str, Any]:
+    """All attributes of a node, the absent ones at their defaults; GraphError for a missing or unknown one."""
+    definition = _definition(node)
+    unknown = [name for name in node.attrs if name not in definition.attributes]
+    if unknown:
+        raise GraphError(f"{node.op}: there is no attribute {unknown[0]!r}; it has {', '.join(definition.attributes)}")
+    merged = {**definition.attributes, **node.attrs}
+    missing = [name for name, value in merged.items() if value is REQUIRED]
+    if missing:
+        raise GraphError(f"{node.op}: attribute {missing[0]!r} is missing")
+    return merged
+
+
+def infer_node(node: Node, values: Mapping[Value, NDArray[Any]]) -> tuple[Type, ...]:
+    """The types of a node's outputs by the operator's rule; `values` holds the operands that are known."""
+    definition = _definition(node)
+    _check_arity(definition, node)
+    operands = [None if value is None else Operand(value.type, values.get(value)) for value in node.inputs]
+    types = definition.infer(*operands, **attributes_of(node), **_outputs(definition.infer, node))
+    return types if isinstance(types, tuple) else (types,)
+
+
+def evaluate_node(
+    node: Node, arrays: Sequence[Any], body: Callable[[Graph], Callable[..., Any]] | None = None
+) -> tuple[Any, ...]:
+    """The values of a node's outputs; `body` makes a graph in an attribute callable."""
+    definition = _definition(node)
+    _check_arity(definition, node)
+    attributes = attributes_of(node)
+    if body is not None:
+        attributes = {name: body(attr) if isinstance(attr, Graph) else attr for name, attr in attributes.items()}
+    results = definition.evaluate(*arrays, **attributes, **_outputs(definition.evaluate, node))
+    return results if isinstance(results, tuple) else (results,)
+
+
+def _definition(node: Node) -> Operator:
+    definition = OPERATORS.get(node.op)
+    if definition is None:
+        raise GraphError(f"{node.op}: there is no such operator")
+    return definition
+
+
+def _check_arity(definition: Operator, node: Node) -> None:
+    given = len(node.inputs)
+    most = len(definition.operands)
+    if given < definition.required or (given > most and not definition.variadic):
+        raise GraphError(f"{node.op}: takes {definition.required} to {most} operands, {given} are given")
+    missing = [definition.operands[i] for i in range(definition.required) if node.inputs[i] is None]
+    if missing:
+        raise GraphError(f"{node.op}: operand {missing[0]!r} is missing")
+
+
+@cache
+def _wants_outputs(function: Callable[..., Any]) -> bool:
+    return "outputs" in inspect.signature(function).parameters
+
+
+def _outputs(function: Callable[..., Any], node: Node) -> dict[str, int]:
+    return {"outputs": len(node.outputs)} if _wants_outputs(function) else {}
+
+
+# -- pieces of type rules ------------------------------------------------------------------------------------------
+
+
+def broadcast(name: str, types: Sequence[TensorType]) -> tuple[Dim, ...] | None:
+    """The dimensions of tensors broadcast against each other; None when a rank is unknown."""
+    if any(type.dims is None for type in types):
+        return None
+    rank = max((len(type.dims or ()) for type in types), default=0)
+    dims: list[Dim] = []
+    for axis in range(-rank, 0):
+        here = [type.dims[axis] for type in types if type.dims is not None and len(type.dims) >= -axis]
+        sizes = {dim for dim in here if isinstance(dim, int) and dim != 1}
+        symbols = [dim for dim in here if isinstance(dim, str)]
+        if len(sizes) > 1:
+            raise GraphError(f"{name}: shapes do not broadcast: {' and '.join(str(type) for type in types)}")
+        if sizes:
+            dims.append(sizes.pop())
+        elif symbols:
+            dims.append(symbols[0] if len(set(symbols)) == 1 else "?")
+        else:
+            dims.append(1)
+    return tuple(dims)
+
+
+def same_type(x: Operand, *_: Operand | None, **__: Any) -> Type:
+    """The rule of operators whose result has the type of the first operand."""
+    return x.type
