@@ -1,0 +1,75 @@
+"""The contract: what a backend is, what it receives, what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from heddle.core.ir import Graph, Pass, Phase
+from heddle.core.pattern import Match, Pattern
+from heddle.core.runtime.artifact import Artifact
+
+API_LEVEL = 1
+"""The level of this contract; a plugin that asks for a newer one is refused with a clear message."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A convex part of the graph that one backend computes.
+
+    `body` is a graph of its own: its inputs and outputs are what crosses the region's border, its constants are
+    inside. It is also the region's reference meaning. `matches` are the backend's pattern matches that make it up
+    (none for the host).
+    """
+
+    name: str
+    backend: str
+    body: Graph
+    matches: tuple[Match, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one run of a region is expected to take on its device, in the device's own seconds."""
+
+    compute: float
+    launch: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return self.compute + self.launch
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """The options of a backend that has none."""
+
+
+class Backend:
+    """Something that takes parts of graphs and makes artifacts of them.
+
+    A subclass names itself, lists its patterns and compiles regions; everything else has a default.
+    `Options` is a dataclass of the settings that a user may give (`--set NAME.field=value`).
+    """
+
+    name: ClassVar[str]
+    api: ClassVar[int] = API_LEVEL
+    Options: ClassVar[type[Any]] = NoOptions
+
+    def __init__(self, options: Any = None) -> None:
+        self.options = type(self).Options() if options is None else options
+
+    @property
+    def patterns(self) -> Sequence[Pattern]:
+        """What this backend takes, the most wanted first."""
+        raise TypeError(f"backend {self.name!r} defines no patterns")
+
+    @property
+    def passes(self) -> Mapping[Phase, Sequence[Pass]]:
+        """Passes of the backend's own, by phase."""
+        return {}
+
+    def compile(self, region: Region) -> Artifact:
+        """The artifact of a region; its signature has the region's inputs and outputs in order."""
+        raise TypeError(f"backend {self.name!r} does not compile")
