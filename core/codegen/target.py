@@ -1,0 +1,142 @@
+"""The machine that code is generated for: its triple, its features and the few figures that choices depend on."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+
+import llvmlite.binding as llvm
+from heddle.core.errors import BackendError
+
+SSE2 = ("64bit", "cmov", "cx8", "fxsr", "mmx", "sse", "sse2")
+AVX2 = (
+    *SSE2,
+    *("avx", "avx2", "bmi", "bmi2", "cx16", "f16c", "fma", "lzcnt", "movbe", "popcnt"),
+    *("sahf", "sse3", "sse4.1", "sse4.2", "ssse3", "xsave"),
+)
+AVX512 = (*AVX2, "avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl")
+VNNI = (*AVX512, "avx512vnni")
+AMX = (*VNNI, "amx-bf16", "amx-int8", "amx-tile", "avx512bf16")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a code generator may assume of the processor. A value: equal targets give equal code.
+
+    `features` are LLVM's names, sorted. Cache sizes are in bytes; they steer choices, never correctness.
+    """
+
+    triple: str
+    cpu: str
+    features: tuple[str, ...]
+    l1: int = 32 * 1024
+    l2: int = 1024 * 1024
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "features", tuple(sorted(set(self.features))))
+
+    def has(self, feature: str) -> bool:
+        """Whether LLVM's feature of this name may be used."""
+        return feature in self.features
+
+    @property
+    def x86(self) -> bool:
+        return self.triple.startswith("x86_64")
+
+    @property
+    def vector_bytes(self) -> int:
+        """The width of a vector register: 64 with AVX-512, 32 with AVX2, else 16."""
+        if self.x86 and self.has("avx512f"):
+            return 64
+        return 32 if self.x86 and self.has("avx2") else 16
+
+    @property
+    def vector_registers(self) -> int:
+        """How many vector registers there are to hold accumulators and operands."""
+        return 16 if self.x86 and self.vector_bytes < 64 else 32
+
+    @property
+    def fused(self) -> bool:
+        """Whether a fused multiply-add is one instruction; without it `fma` would be a call of the C library."""
+        return not self.x86 or self.has("fma")
+
+    @property
+    def vnni(self) -> bool:
+        """Whether four products of u8 and s8 are summed into an i32 lane by one 512-bit instruction."""
+        return self.x86 and self.vector_bytes == 64 and self.has("avx512vnni")
+
+    @property
+    def amx_int8(self) -> bool:
+        """Whether there are matrix tiles of bytes."""
+        return self.x86 and self.has("amx-int8") and self.has("amx-tile")
+
+    @property
+    def amx_bf16(self) -> bool:
+        """Whether there are matrix tiles of bfloat16."""
+        return self.x86 and self.has("amx-bf16") and self.has("amx-tile")
+
+    @property
+    def bf16(self) -> bool:
+        """Whether vectors convert between float and bfloat16 by instruction."""
+        return self.x86 and self.has("avx512bf16")
+
+    def lanes(self, bytes_per_element: int) -> int:
+        """How many elements of a size one vector register holds."""
+        return self.vector_bytes // bytes_per_element
+
+    @property
+    def feature_string(self) -> str:
+        """The features as LLVM's target machine reads them."""
+        return ",".join(f"+{feature}" for feature in self.features)
+
+
+def x86_64() -> Target:
+    """Any 64-bit x86 machine: SSE2 and nothing later."""
+    return Target("x86_64-unknown-linux-gnu", "x86-64", SSE2)
+
+
+def avx2() -> Target:
+    """An x86 machine with AVX2 and fused multiply-add."""
+    return Target("x86_64-unknown-linux-gnu", "x86-64-v3", AVX2)
+
+
+def avx512(vnni: bool = True) -> Target:
+    """An x86 machine with 512-bit vectors, and by default the byte dot products of VNNI."""
+    return Target("x86_64-unknown-linux-gnu", "x86-64-v4", VNNI if vnni else AVX512)
+
+
+def amx() -> Target:
+    """An x86 server with matrix tiles."""
+    return Target("x86_64-unknown-linux-gnu", "sapphirerapids", AMX, l1=48 * 1024, l2=2 * 1024 * 1024)
+
+
+def aarch64() -> Target:
+    """A 64-bit Arm machine with NEON."""
+    return Target("aarch64-unknown-linux-gnu", "generic", ("fp-armv8", "neon"))
+
+
+@cache
+def host() -> Target:
+    """The machine that this process runs on, read from the processor itself."""
+    triple = llvm.get_process_triple()
+    if not triple.startswith(("x86_64", "aarch64", "arm64")):
+        raise BackendError(
+            f"host: {triple} is neither x86-64 nor AArch64, and no code generation target is set up for it"
+        )
+    features = tuple(name for name, present in llvm.get_host_cpu_features().items() if present)
+    return Target(
+        triple,
+        llvm.get_host_cpu_name(),
+        features,
+        _cache("SC_LEVEL1_DCACHE_SIZE", 32),
+        _cache("SC_LEVEL2_CACHE_SIZE", 1024),
+    )
+
+
+def _cache(name: str, default_kib: int) -> int:
+    """A cache size in bytes as the C library knows it; virtual machines and other systems may not say."""
+    try:
+        return max(os.sysconf(name), 0) or default_kib * 1024
+    except (OSError, ValueError):
+        return default_kib * 1024
