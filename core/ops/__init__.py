@@ -1,7 +1,11 @@
 """One definition per operator: its type rule and its meaning in numpy, a file per family."""
 
+from heddle.core.ops import activation as activation
 from heddle.core.ops import arithmetic as arithmetic
+from heddle.core.ops import cast as cast
+from heddle.core.ops import logic as logic
 from heddle.core.ops import matmul as matmul
+from heddle.core.ops import reduction as reduction
 from heddle.core.ops.registry import (
     OPERATORS,
     REQUIRED,

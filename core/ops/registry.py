@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 
 REQUIRED = inspect.Parameter.empty
 
+DTypeName = str
+"""The annotation of an attribute that holds the name of a dtype, where ONNX has a number."""
+
 
 @dataclass(frozen=True)
 class Operand:
@@ -65,7 +68,9 @@ class Operator:
     `infer(*operands, **attributes)` gives the type (or a tuple of types) of its outputs, `evaluate(*arrays,
     **attributes)` their arrays; absent operands are None; a rule that declares `outputs` is told how many there are.
     An elementwise operator has `scalar(*exprs, **attributes)`, a reduction has `reduction`; both other functions
-    then come from it.
+    then come from it. `along(**attributes)` of an elementwise operator is the axis of the first operand on which its
+    operands of rank one lie; None where they have blocks of it, and the scalar holds only for operands so spread.
+    `dtypes` are the attributes that hold the name of a dtype.
     """
 
     name: str
@@ -77,6 +82,8 @@ class Operator:
     evaluate: Callable[..., Any]
     scalar: Callable[..., Expr] | None = None
     reduction: Reduction | None = None
+    along: Callable[..., int | None] | None = None
+    dtypes: tuple[str, ...] = ()
     doc: str = ""
 
 
@@ -100,25 +107,53 @@ def op(
     return define
 
 
-def elementwise(name: str) -> Callable[[Callable[..., Expr]], Callable[..., Expr]]:
+def elementwise(
+    name: str, along: Callable[..., int | None] | None = None
+) -> Callable[[Callable[..., Expr]], Callable[..., Expr]]:
     """Define an elementwise operator by its scalar expression; operands broadcast, the dtype is the expression's."""
 
     def define(scalar: Callable[..., Expr]) -> Callable[..., Expr]:
+        def traced(dtypes: Sequence[DType | None], attributes: Mapping[str, Any]) -> Expr:
+            try:
+                return trace(scalar, dtypes, attributes)
+            except GraphError as error:
+                raise GraphError(f"{name}: {error}") from None
+
         def infer(*operands: Operand | None, **attributes: Any) -> Type:
+            expr = traced([None if o is None else o.dtype for o in operands], attributes)
             present = [operand.tensor for operand in operands if operand is not None]
-            expr = trace(scalar, [None if o is None else o.dtype for o in operands], attributes)
-            return TensorType(expr.dtype, broadcast(name, present))
+            return TensorType(expr.dtype, present[0].dims if along else broadcast(name, present))
 
         def evaluate(*arrays: NDArray[Any] | None, **attributes: Any) -> NDArray[Any]:
-            expr = trace(scalar, [None if a is None else a.dtype for a in arrays], attributes)
+            expr = traced([None if a is None else a.dtype for a in arrays], attributes)
+            if along:
+                arrays = spread(arrays, along(**attributes), attributes.get("block_size", 0))
             shape = np.broadcast_shapes(*(array.shape for array in arrays if array is not None))
             present = [np.empty(0) if array is None else array for array in arrays]
             return np.array(np.broadcast_to(evaluate_scalar(expr, present), shape))
 
-        _register(name, scalar, infer, evaluate, scalar=scalar)
+        _register(name, scalar, infer, evaluate, scalar=scalar, along=along)
         return scalar
 
     return define
+
+
+def spread(arrays: Sequence[NDArray[Any] | None], axis: int | None, block: int) -> tuple[NDArray[Any] | None, ...]:
+    """Operands shaped to broadcast against the first: vectors laid along its axis, or blocks repeated."""
+    first = arrays[0]
+    assert first is not None
+    return (first, *(None if array is None else _spread(array, first.shape, axis, block) for array in arrays[1:]))
+
+
+def _spread(array: NDArray[Any], shape: tuple[int, ...], axis: int | None, block: int) -> NDArray[Any]:
+    if array.ndim == len(shape) and array.shape != shape and block:
+        for i, (have, want) in enumerate(zip(array.shape, shape, strict=True)):
+            if have != want:
+                array = np.repeat(array, block, axis=i)[(slice(None),) * i + (slice(want),)]
+        return array
+    if array.ndim != 1 or axis is None or array.size == 1:
+        return array.reshape(()) if array.size == 1 else array
+    return array.reshape([-1 if i == axis % len(shape) else 1 for i in range(len(shape))])
 
 
 def trace(scalar: Callable[..., Expr], dtypes: Sequence[DType | None], attributes: Mapping[str, Any]) -> Expr:
@@ -133,6 +168,7 @@ def _register(
     evaluate: Callable[..., Any],
     scalar: Callable[..., Expr] | None = None,
     reduction: Reduction | None = None,
+    along: Callable[..., int | None] | None = None,
 ) -> None:
     assert name not in OPERATORS, f"operator {name} is defined twice"
     parameters = [p for p in inspect.signature(signature).parameters.values() if p.name != "outputs"]
@@ -148,6 +184,8 @@ def _register(
         evaluate=evaluate,
         scalar=scalar,
         reduction=reduction,
+        along=along,
+        dtypes=tuple(p.name for p in parameters if "DTypeName" in str(p.annotation)),
         doc=inspect.getdoc(signature) or "",
     )
 
@@ -173,6 +211,7 @@ def infer_node(node: Node, values: Mapping[Value, NDArray[Any]]) -> tuple[Type, 
     definition = _definition(node)
     _check_arity(definition, node)
     operands = [None if value is None else Operand(value.type, values.get(value)) for value in node.inputs]
+    operands += [None] * _absent(definition, node)
     types = definition.infer(*operands, **attributes_of(node), **_outputs(definition.infer, node))
     return types if isinstance(types, tuple) else (types,)
 
@@ -186,8 +225,15 @@ def evaluate_node(
     attributes = attributes_of(node)
     if body is not None:
         attributes = {name: body(attr) if isinstance(attr, Graph) else attr for name, attr in attributes.items()}
-    results = definition.evaluate(*arrays, **attributes, **_outputs(definition.evaluate, node))
-    return results if isinstance(results, tuple) else (results,)
+    absent = [None] * _absent(definition, node)
+    results = definition.evaluate(*arrays, *absent, **attributes, **_outputs(definition.evaluate, node))
+    results = results if isinstance(results, tuple) else (results,)
+    return tuple(np.asarray(result) if isinstance(result, np.generic) else result for result in results)
+
+
+def _absent(definition: Operator, node: Node) -> int:
+    """How many operands at the end are left out."""
+    return 0 if definition.variadic else len(definition.operands) - len(node.inputs)
 
 
 def _definition(node: Node) -> Operator:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import ml_dtypes
 import numpy as np
+from heddle.core.errors import GraphError
 from heddle.core.ir import dtype_name, dtype_named
 from heddle.core.ir.types import DType
 from numpy.typing import NDArray
@@ -116,6 +119,43 @@ def cast(x: Expr, dtype: DType | str) -> Expr:
     return x if x.dtype == dtype else Expr("cast", dtype, (x,))
 
 
+def bitcast(x: Expr, dtype: DType | str) -> Expr:
+    """The same bits read as another dtype of the same width."""
+    dtype = dtype_named(dtype) if isinstance(dtype, str) else dtype
+    return x if x.dtype == dtype else Expr("bitcast", dtype, (x,))
+
+
+def is_floating(dtype: DType) -> bool:
+    """True for every floating-point dtype, the narrow ones included."""
+    return dtype.kind != "O" and "float" in dtype_name(dtype)
+
+
+def is_signed(dtype: DType) -> bool:
+    """True for every signed integer dtype, the narrow ones included."""
+    return dtype.kind != "O" and dtype_name(dtype).startswith("int")
+
+
+def is_integer(dtype: DType) -> bool:
+    """True for every integer dtype, the narrow ones included."""
+    return dtype.kind != "O" and dtype_name(dtype).startswith(("int", "uint"))
+
+
+def lowest(dtype: DType) -> bool | int | float:
+    """The least value of a dtype: minus infinity where there is one."""
+    if is_floating(dtype):
+        info = ml_dtypes.finfo(dtype)
+        return -math.inf if np.isinf(np.asarray(-math.inf).astype(dtype)) else float(info.min)
+    return False if dtype == BOOL else int(ml_dtypes.iinfo(dtype).min)
+
+
+def highest(dtype: DType) -> bool | int | float:
+    """The greatest value of a dtype: infinity where there is one."""
+    if is_floating(dtype):
+        info = ml_dtypes.finfo(dtype)
+        return math.inf if np.isinf(np.asarray(math.inf).astype(dtype)) else float(info.max)
+    return True if dtype == BOOL else int(ml_dtypes.iinfo(dtype).max)
+
+
 def where(condition: Expr, yes: Expr | Number, no: Expr | Number) -> Expr:
     """`yes` where the condition holds, else `no`."""
     yes, no = _same(yes, no)
@@ -194,7 +234,8 @@ def is_inf(x: Expr) -> Expr:
 
 def _same(a: Expr | Number, b: Expr | Number) -> tuple[Expr, Expr]:
     if isinstance(a, Expr) and isinstance(b, Expr):
-        assert a.dtype == b.dtype, f"one dtype expected: {a}: {a.dtype} and {b}: {b.dtype}"
+        if a.dtype != b.dtype:
+            raise GraphError(f"operands must have one dtype: {dtype_name(a.dtype)} and {dtype_name(b.dtype)}")
         return a, b
     if isinstance(a, Expr):
         assert not isinstance(b, Expr)
@@ -237,11 +278,13 @@ def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _shift(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A shift by the width or more gives 0."""
+    """A shift by the width or more, or by a negative amount, leaves copies of the sign bit alone: 0 or, right, -1."""
 
     def apply(a: NDArray[Any], b: NDArray[Any]) -> Any:
         width = a.dtype.itemsize * 8
-        return np.where(b >= width, np.zeros_like(a), function(a, np.minimum(b, np.asarray(width - 1, b.dtype))))
+        inside = (b >= 0) & (b < width)
+        outside = np.where(a < 0, -1, 0).astype(a.dtype) if function is np.right_shift else np.zeros_like(a)
+        return np.where(inside, function(a, np.where(inside, b, np.zeros_like(b))), outside)
 
     return apply
 
@@ -311,6 +354,15 @@ MEANING: Mapping[str, Callable[..., Any]] = {
 }
 
 
+def convert(array: NDArray[Any], dtype: DType) -> NDArray[Any]:
+    """An array in another dtype; numbers become strings as they print, strings are read as numbers."""
+    if dtype.kind == "O":
+        return array.astype(np.str_).astype(object)
+    if array.dtype.kind == "O" and dtype.kind != "f":
+        return array.astype(np.float64).astype(dtype)
+    return array.astype(dtype)
+
+
 def evaluate(expr: Expr, args: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """The expression over whole arrays, broadcast against each other."""
     if expr.op == "arg":
@@ -320,5 +372,7 @@ def evaluate(expr: Expr, args: Sequence[NDArray[Any]]) -> NDArray[Any]:
     operands = [evaluate(arg, args) for arg in expr.args]
     with np.errstate(all="ignore"):
         if expr.op == "cast":
-            return operands[0].astype(expr.dtype)
+            return convert(operands[0], expr.dtype)
+        if expr.op == "bitcast":
+            return operands[0].view(expr.dtype)
         return np.asarray(MEANING[expr.op](*operands)).astype(expr.dtype, copy=False)
