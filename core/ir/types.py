@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-import numpy as np
-from heddle.core.dtypes import DType, dtype_name, dtype_named
+from heddle.core.dtypes import DType as DType
+from heddle.core.dtypes import dtype_name as dtype_name
+from heddle.core.dtypes import dtype_named as dtype_named
 
 Dim = int | str
 """A dimension: a size, the name of a symbol, or `"?"` where nothing is known (two unknowns are not equal)."""
 
-
 UNKNOWN: Dim = "?"
+
 
 @dataclass(frozen=True, slots=True)
 class TensorType:
@@ -31,7 +33,7 @@ class TensorType:
     def size(self) -> int | None:
         """The number of elements when the shape is known, else None."""
         shape = self.shape
-        return None if shape is None else int(np.prod(shape, dtype=np.int64))
+        return None if shape is None else math.prod(shape)
 
     @property
     def nbytes(self) -> int | None:
