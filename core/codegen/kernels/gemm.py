@@ -1,0 +1,270 @@
+"""Matrix product of floats, batched, with a constant (packed beforehand) or a computed right operand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from heddle.core.codegen.kernels.arithmetic import floating
+from heddle.core.codegen.kernels.blocking import balanced, chunks, each
+from heddle.core.codegen.kernels.layout import transpose_registers
+from heddle.core.codegen.kernels.micro import Block, Spot, micro
+from heddle.core.codegen.kernels.shapes import block_cycles, register_blocks
+from heddle.core.codegen.kernels.tail import NOTHING, Place, Tail
+from heddle.core.codegen.llvm import Function
+from heddle.core.codegen.target import Target
+from heddle.core.codegen.values import F32, Index, Type, Value, prefix_mask
+from numpy.typing import NDArray
+
+WHOLE = 1 << 30
+
+
+@dataclass(frozen=True)
+class Gemm:
+    """`out[batch, i, j] = tail(sum over k of A[batch, i, k] * B[batch, k, j])`.
+
+    `a` holds A's strides in elements along (i, k), any; `a_batch` those along each dimension of `batch`. With `b` None,
+    B is a constant that `pack` has laid out, the same for the whole batch; else `b` holds its strides along (k, j),
+    one of which is 1, and `b_batch` those along the batch. `out` has strides along (*batch, i); its elements along j
+    are neighbours.
+    """
+
+    m: int
+    n: int
+    k: int
+    a: tuple[int, int]
+    out: Place
+    b: tuple[int, int] | None = None
+    batch: tuple[int, ...] = ()
+    a_batch: tuple[int, ...] = ()
+    b_batch: tuple[int, ...] = ()
+    scalar: Type = F32
+
+    @property
+    def turned(self) -> bool:
+        """Whether B is computed and lies with its columns apart, so that it is packed at run time."""
+        return self.b is not None and self.b[1] != 1
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A block of `rows` x `vectors` accumulators, with steps unrolled by `unroll`.
+
+    The reduction is cut to `depth` steps and rows to `band`, so that operands stay in a cache; B is prefetched
+    `prefetch` steps ahead (0: left to the machine).
+    """
+
+    rows: int
+    vectors: int
+    unroll: int = 4
+    depth: int = WHOLE
+    band: int = WHOLE
+    prefetch: int = 0
+
+
+def gemm(
+    name: str, target: Target, problem: Gemm, schedule: Schedule, tail: Tail = NOTHING, *, internal: bool = True
+) -> list[Function]:
+    """The functions of the kernel, its entry last: `(a, b, out, operands..., scratch)`; see `scratch_bytes`.
+
+    The places of the tail's operands have strides along (*batch, i). With a `depth` below k, partial sums wait in the
+    output: its scalar must be the problem's, and no operand may share its memory.
+    """
+    lanes = floating(target, problem.scalar).lanes
+    places = {"out": problem.out, **{f"x{i}": place for i, place in enumerate(tail.operands)}}
+    entry = entry_function(name, target, list(places), internal)
+    blocks = _Blocks(name, target, problem, schedule, tail)
+    packers = [_packer(f"{name}.pack", target, problem, schedule)] if problem.turned else []
+
+    def one(base: Mapping[str, Value]) -> None:
+        for packer in packers:
+            entry.invoke(packer, [base["b"], entry["scratch"]])
+        b = entry["scratch"] if problem.turned else base["b"]
+        for band, top in each(entry, chunks(problem.m, schedule.band)):
+            start = 0
+            for depth in balanced(problem.k, schedule.depth):
+                for width, left in each(entry, chunks(problem.n, schedule.vectors * lanes)):
+                    panel = _panel(entry, problem, b, left, start, -(-width // lanes) * lanes)
+                    for rows, i in each(entry, balanced(band, schedule.rows)):
+                        row = entry.plus(top, i)
+                        a = displaced(entry, base["a"], ((row, problem.a[0]), (start, problem.a[1])), problem.scalar)
+                        spots = [
+                            displaced(entry, base[key], ((row, place.strides[-1]), (left, place.lane)), place.scalar)
+                            for key, place in places.items()
+                        ]
+                        callee = blocks.make(rows, width, start, start + depth)
+                        entry.invoke(callee, [a, panel, *spots[: len(callee.parameters) - 2]])
+                start += depth
+
+    _batched(entry, problem, places, one)
+    return [*packers, *blocks.made.values(), entry]
+
+
+def scratch_bytes(target: Target, problem: Gemm, schedule: Schedule) -> int:
+    """The working memory that the kernel wants: B packed, where that is done at run time."""
+    if not problem.turned:
+        return 0
+    lanes = target.lanes(problem.scalar.bits // 8)
+    return -(-problem.n // lanes) * lanes * problem.k * problem.scalar.bits // 8
+
+
+def pack(b: NDArray[Any], target: Target, schedule: Schedule) -> NDArray[Any]:
+    """A constant B of [k, n] in panels of the schedule's width, each with its rows together, filled up with zeros."""
+    lanes = target.lanes(b.dtype.itemsize)
+    k, n = b.shape
+    panels, left = [], 0
+    for width in chunks(n, schedule.vectors * lanes):
+        panel = np.zeros((k, -(-width // lanes) * lanes), b.dtype)
+        panel[:, :width] = b[:, left : left + width]
+        panels.append(panel.ravel())
+        left += width
+    return np.concatenate(panels)
+
+
+def default(problem: Gemm, target: Target) -> Schedule:
+    """The schedule that the model of the machine prefers."""
+    lanes = target.lanes(problem.scalar.bits // 8)
+
+    def cost(block: tuple[int, int]) -> float:
+        rows, vectors = block
+        widths = [-(-width // lanes) for width in chunks(problem.n, vectors * lanes)]
+        return block_cycles(balanced(problem.m, rows), widths, problem.k)
+
+    rows, vectors = min(register_blocks(target), key=cost)
+    size = problem.scalar.bits // 8
+    band = max(rows, target.l2 // 2 // (problem.k * size) // rows * rows) if problem.m > 4 * rows else WHOLE
+    streamed = problem.b is None and problem.m <= 4 * rows
+    return Schedule(rows, vectors, band=band if band < problem.m else WHOLE, prefetch=16 if streamed else 0)
+
+
+def candidates(problem: Gemm, target: Target) -> list[Schedule]:
+    """The schedules worth measuring, the default first."""
+    first = default(problem, target)
+    blocks = register_blocks(target)[:8]
+    found = [first] + [replace(first, rows=rows, vectors=vectors) for rows, vectors in blocks]
+    found += [replace(schedule, prefetch=16 - schedule.prefetch) for schedule in found]
+    if problem.out.scalar == problem.scalar and problem.k >= 512:
+        found += [replace(first, depth=256), replace(first, depth=384), replace(first, depth=768)]
+    found += [replace(first, band=band) for band in (WHOLE, 4 * first.rows, 16 * first.rows)]
+    return list(dict.fromkeys(found))
+
+
+def entry_function(name: str, target: Target, outputs: Sequence[str], internal: bool) -> Function:
+    """The beginning of a kernel that takes `(a, b, outputs..., scratch)`."""
+    parameters = [("a", "ptr noalias readonly"), ("b", "ptr noalias readonly"), (outputs[0], "ptr")]
+    parameters += [(key, "ptr readonly") for key in outputs[1:]]
+    attributes = f'noinline nounwind "prefer-vector-width"="{target.vector_bytes * 8}"'
+    return Function(name, [*parameters, ("scratch", "ptr noalias")], internal=internal, attributes=attributes)
+
+
+def displaced(f: Function, base: Value, terms: Sequence[tuple[Index, int]], element: Type) -> Value:
+    """The address at the sum of index times stride."""
+    offset: Index = 0
+    for index, stride in terms:
+        offset = f.plus(offset, f.times(index, stride))
+    return f.gep(base, offset, element)
+
+
+def _panel(f: Function, problem: Gemm, b: Value, left: Index, start: int, width: int) -> Value:
+    """Where the columns from `left` on begin at step `start` of the reduction."""
+    if problem.b is None or problem.turned:
+        return displaced(f, b, ((left, problem.k), (start, width)), problem.scalar)
+    return displaced(f, b, ((left, 1), (start, problem.b[0])), problem.scalar)
+
+
+class _Blocks:
+    """The microkernels of one product, each made when it is first called for."""
+
+    def __init__(self, name: str, target: Target, problem: Gemm, schedule: Schedule, tail: Tail) -> None:
+        self.name, self.target, self.problem, self.schedule, self.tail = name, target, problem, schedule, tail
+        self.arithmetic = floating(target, problem.scalar)
+        self.made: dict[Block, Function] = {}
+
+    def make(self, rows: int, width: int, start: int, stop: int) -> Function:
+        problem, lanes = self.problem, self.arithmetic.lanes
+        vectors = -(-width // lanes)
+        last = stop == problem.k
+        spots = tuple(
+            Spot(tuple(i * place.strides[-1] for i in range(rows)), lanes * place.lane, place.lane, place.scalar)
+            for place in (problem.out, *(self.tail.operands if last else ()))
+        )
+        packed = problem.b is None or problem.turned
+        key = Block(
+            rows=tuple(i * problem.a[0] for i in range(rows)),
+            vectors=vectors,
+            loops=(),
+            steps=stop - start,
+            a=problem.a[1],
+            b=vectors * lanes if packed else (problem.b or (0, 0))[0],
+            b_vector=lanes,
+            unroll=self.schedule.unroll,
+            spots=spots,
+            lanes=width - (vectors - 1) * lanes,
+            packed=packed,
+            first=start == 0,
+            last=last,
+            prefetch=self.schedule.prefetch,
+        )
+        if key not in self.made:
+            label = f"{self.name}.block{len(self.made)}"
+            self.made[key] = micro(label, self.target, self.arithmetic, key, self.tail if last else NOTHING)
+        return self.made[key]
+
+
+def _batched(entry: Function, problem: Gemm, places: Mapping[str, Place], one: Any) -> None:
+    """Emit `one` for every element of the batch, with the pointers of that element."""
+    strides = {"a": problem.a_batch, "b": problem.b_batch or (0,) * len(problem.batch)}
+    scalars = {"a": problem.scalar, "b": problem.scalar}
+    base = {"a": entry["a"], "b": entry["b"]}
+    for key, place in places.items():
+        strides[key], scalars[key] = place.strides, place.scalar
+        base[key] = entry.gep(entry[key], place.origin, place.scalar)
+
+    def nest(dimension: int, base: Mapping[str, Value]) -> None:
+        if dimension == len(problem.batch):
+            one(base)
+            return
+        for _, i in each(entry, [1] * problem.batch[dimension]):
+            moved = {key: displaced(entry, base[key], ((i, strides[key][dimension]),), scalars[key]) for key in base}
+            nest(dimension + 1, moved)
+
+    nest(0, base)
+
+
+def _packer(name: str, target: Target, problem: Gemm, schedule: Schedule) -> Function:
+    """`(b, packed)`: lay out a B whose columns are apart in panels, transposing squares in registers."""
+    assert problem.b is not None
+    f = Function(name, [("b", "ptr noalias readonly"), ("packed", "ptr noalias")], internal=True, attributes="nounwind")
+    lanes = target.lanes(problem.scalar.bits // 8)
+    along, apart = problem.b
+    zero = Value("zeroinitializer", problem.scalar.of(lanes))
+
+    def square(source: Value, packed: Value, columns: int, depth: int, width: int) -> None:
+        rows = []
+        for j in range(lanes):
+            if j >= columns:
+                rows.append(zero)
+                continue
+            address = f.gep(source, j * apart, problem.scalar)
+            if along == 1 and depth == lanes:
+                rows.append(f.load(zero.type, address))
+            elif along == 1:
+                rows.append(f.masked_load(zero.type, address, prefix_mask(depth, lanes)))
+            else:
+                row = zero
+                for k in range(depth):
+                    row = f.insert(row, f.load(problem.scalar, f.gep(address, k * along, problem.scalar)), k)
+                rows.append(row)
+        for k, row in enumerate(transpose_registers(f, rows)[:depth]):
+            f.store(row, f.gep(packed, k * width, problem.scalar))
+
+    for size, left in each(f, chunks(problem.n, schedule.vectors * lanes)):
+        width = -(-size // lanes) * lanes
+        for columns, j in each(f, chunks(size, lanes)):
+            for depth, k in each(f, chunks(problem.k, lanes)):
+                source = displaced(f, f["b"], ((f.plus(left, j), apart), (k, along)), problem.scalar)
+                packed = displaced(f, f["packed"], ((left, problem.k), (k, width), (j, 1)), problem.scalar)
+                square(source, packed, columns, depth, width)
+    return f

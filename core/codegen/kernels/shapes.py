@@ -1,0 +1,38 @@
+"""Which register blocks a machine can hold, and what they cost by a simple model of its pipelines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from heddle.core.codegen.target import Target
+
+MULTIPLIES_PER_CYCLE = 2
+LOADS_PER_CYCLE = 2
+LATENCY = 4
+CALL = 24
+
+
+def fits(target: Target, rows: int, vectors: int) -> bool:
+    """Whether accumulators, a row of B and a broadcast fit in the registers (and a product, where it is not fused)."""
+    return rows * vectors + vectors + (1 if target.fused else 2) <= target.vector_registers
+
+
+def register_blocks(target: Target) -> list[tuple[int, int]]:
+    """The (rows, vectors) blocks worth trying, those most used first."""
+    blocks = []
+    for vectors in (2, 3, 4, 1, 6, 8):
+        rows = next((rows for rows in range(30, 0, -1) if fits(target, rows, vectors)), 0)
+        blocks += [(size, vectors) for size in (rows, rows - 2) if size > 0 and rows * vectors >= 4]
+    return blocks
+
+
+def step_cycles(rows: int, vectors: int) -> float:
+    """Cycles of one step of a block: bound by multiplications, by loads, or by the chain of dependent additions."""
+    return max(rows * vectors / MULTIPLIES_PER_CYCLE, (rows + vectors) / LOADS_PER_CYCLE, LATENCY)
+
+
+def block_cycles(row_parts: Sequence[int], vector_parts: Sequence[int], steps: int) -> float:
+    """Cycles of a whole product cut into blocks of these sizes."""
+    return sum(
+        step_cycles(rows, vectors) * steps + CALL + 2 * rows * vectors for rows in row_parts for vectors in vector_parts
+    )

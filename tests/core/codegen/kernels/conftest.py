@@ -1,0 +1,95 @@
+"""Compiling kernels for a target, running them on numpy arrays between guard pages, and the targets that run here."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from collections.abc import Callable, Sequence
+from itertools import count
+
+import llvmlite.binding as llvm
+import numpy as np
+import pytest
+from heddle.core.codegen import target as targets
+from heddle.core.codegen.llvm import Function, module
+from heddle.core.codegen.target import Target
+from numpy.typing import NDArray
+
+llvm.initialize_all_targets()
+llvm.initialize_all_asmprinters()
+
+NAMED = {
+    "sse2": targets.x86_64(),
+    "avx2": targets.avx2(),
+    "avx512": targets.avx512(),
+    "amx": targets.amx(),
+    "aarch64": targets.aarch64(),
+}
+RUNNABLE = [name for name, target in NAMED.items() if set(target.features) <= set(targets.host().features)]
+_numbers = count()
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+
+
+def machine(target: Target, *, relocation: str = "pic") -> llvm.TargetMachine:
+    return llvm.Target.from_triple(target.triple).create_target_machine(
+        cpu=target.cpu, features=target.feature_string, opt=3, reloc=relocation
+    )
+
+
+def optimized(functions: Sequence[Function], target: Target) -> llvm.ModuleRef:
+    made = llvm.parse_assembly(module(functions, target.triple))
+    made.verify()
+    options = llvm.create_pipeline_tuning_options(2)
+    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
+    builder = llvm.create_pass_builder(machine(target), options)
+    builder.getModulePassManager().run(made, builder)
+    return made
+
+
+def guarded(array: NDArray) -> NDArray:
+    """A copy whose last byte is followed by memory that may not be touched; aligned to 64 where its size allows."""
+    array = np.ascontiguousarray(array)
+    pages = -(-max(array.nbytes, 1) // mmap.PAGESIZE)
+    memory = mmap.mmap(-1, (pages + 1) * mmap.PAGESIZE)
+    whole = np.frombuffer(memory, np.uint8)
+    end = pages * mmap.PAGESIZE
+    assert _libc.mprotect(whole.ctypes.data + end, mmap.PAGESIZE, 0) == 0
+    copy = whole[end - array.nbytes : end].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+class Native:
+    """Machine code of kernels for one target."""
+
+    def __init__(self, name: str) -> None:
+        self.target = NAMED[name]
+        self._jit = llvm.create_lljit_compiler(machine(self.target))
+        self._kept: list[object] = []
+
+    def __call__(self, functions: Sequence[Function], *arrays: NDArray | None) -> None:
+        """Compile the functions and call the last of them with the arrays' addresses."""
+        image = machine(self.target).emit_object(optimized(functions, self.target))
+        entry = functions[-1].name
+        library = llvm.JITLibraryBuilder().add_object_img(image).add_current_process().export_symbol(entry)
+        linked = library.link(self._jit, f"library{next(_numbers)}")
+        self._kept.append(linked)
+        pointers = [None if array is None else array.ctypes.data for array in arrays]
+        ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * len(pointers))(linked[entry])(*pointers)
+
+
+@pytest.fixture(params=RUNNABLE)
+def native(request: pytest.FixtureRequest) -> Native:
+    return Native(request.param)
+
+
+@pytest.fixture(scope="session")
+def assemble() -> Callable[[Sequence[Function], Target], str]:
+    """The assembly text of kernels for any target, this machine's or not."""
+    return lambda functions, target: machine(target).emit_assembly(optimized(functions, target))
+
+
+@pytest.fixture(scope="session")
+def guard() -> Callable[[NDArray], NDArray]:
+    return guarded
