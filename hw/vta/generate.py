@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from heddle.hw.vta.config import Config, load_config, log2
@@ -116,7 +117,7 @@ def reference_chapter(config: Config) -> str:
 
 
 def _register_rows() -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for r in description()["register"]:
         repeat = len(counter_names()) if r.get("repeat") == "counters" else r.get("repeat")
         name = f"{r['name']} and the {repeat - 1} that follow" if repeat else r["name"]
@@ -137,7 +138,7 @@ def _chapter_of(config: Config, name: str) -> str:
     return f"{title}\n\n{_table('bits|field|meaning', rows)}" if rows else title
 
 
-def _table(header: str, rows: list[tuple[str, ...]]) -> str:
+def _table(header: str, rows: Sequence[Sequence[str]]) -> str:
     names = header.split("|")
     lines = [names, ["---"] * len(names), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,1 @@
+"""The accelerator in software: its programs, the functional and cycle models, and the device that offers them."""
