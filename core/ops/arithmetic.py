@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from heddle.core.ir.types import DType
 from heddle.core.ops import scalar as s
 from heddle.core.ops.registry import elementwise
 from heddle.core.ops.scalar import Expr
@@ -43,7 +44,7 @@ def pow(x: Expr, y: Expr) -> Expr:
     return s.cast(s.power(s.cast(x, wide), s.cast(y, wide)), x.dtype)
 
 
-def _width(dtype: s.DType) -> tuple[int, bool]:
+def _width(dtype: DType) -> tuple[int, bool]:
     return dtype.itemsize, dtype.kind == "u"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import ml_dtypes
 from heddle.core.errors import GraphError
 from heddle.core.ir import TensorType, Type, dtype_name, dtype_named
 from heddle.core.ir.types import DType
@@ -29,8 +28,8 @@ def saturated(x: Expr, dtype: DType) -> Expr:
         return s.cast(x, dtype)
     if x.dtype == s.BOOL or not s.is_floating(x.dtype):
         return saturated(s.cast(x, "float32"), dtype) if x.dtype.kind != "O" else s.cast(x, dtype)
-    greatest = float(ml_dtypes.finfo(dtype).max)
-    if float(ml_dtypes.finfo(x.dtype).max) < greatest:
+    greatest = float(s.finite_range(dtype)[1])
+    if s.finite_range(x.dtype)[1] < greatest:
         return s.cast(x, dtype)
     return s.cast(s.minimum(s.maximum(x, -greatest), greatest), dtype)
 

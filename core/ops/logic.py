@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from heddle.core.errors import GraphError
+from heddle.core.ir import dtype_name, dtype_named
 from heddle.core.ops import scalar as s
 from heddle.core.ops.registry import DTypeName, elementwise
 from heddle.core.ops.scalar import Expr
@@ -82,9 +83,9 @@ def bit_shift(x: Expr, y: Expr, *, direction: str) -> Expr:
 
 @elementwise("BitCast")
 def bit_cast(input: Expr, *, to: DTypeName) -> Expr:
-    target = s.dtype_named(to)
+    target = dtype_named(to)
     if target.itemsize != input.dtype.itemsize:
-        raise GraphError(f"the widths of {s.dtype_name(input.dtype)} and {to} differ, they must be equal")
+        raise GraphError(f"the widths of {dtype_name(input.dtype)} and {to} differ, they must be equal")
     return s.bitcast(input, target)
 
 

@@ -28,4 +28,4 @@ def matmul_type(a: Operand, b: Operand) -> Type:
 
 @op("MatMul", infer=matmul_type)
 def matmul(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    return np.matmul(a, b)
+    return np.asarray(np.matmul(a, b))

@@ -142,18 +142,28 @@ def is_integer(dtype: DType) -> bool:
 
 def lowest(dtype: DType) -> bool | int | float:
     """The least value of a dtype: minus infinity where there is one."""
-    if is_floating(dtype):
-        info = ml_dtypes.finfo(dtype)
-        return -math.inf if np.isinf(np.asarray(-math.inf).astype(dtype)) else float(info.min)
-    return False if dtype == BOOL else int(ml_dtypes.iinfo(dtype).min)
+    if is_floating(dtype) and np.isinf(np.asarray(-math.inf).astype(dtype)):
+        return -math.inf
+    return finite_range(dtype)[0]
 
 
 def highest(dtype: DType) -> bool | int | float:
     """The greatest value of a dtype: infinity where there is one."""
+    if is_floating(dtype) and np.isinf(np.asarray(math.inf).astype(dtype)):
+        return math.inf
+    return finite_range(dtype)[1]
+
+
+def finite_range(dtype: DType) -> tuple[bool | int | float, bool | int | float]:
+    """The least and the greatest finite value of a dtype."""
+    if dtype == BOOL:
+        return False, True
+    # ml_dtypes describes its own dtypes and numpy's, but carries no types.
     if is_floating(dtype):
-        info = ml_dtypes.finfo(dtype)
-        return math.inf if np.isinf(np.asarray(math.inf).astype(dtype)) else float(info.max)
-    return True if dtype == BOOL else int(ml_dtypes.iinfo(dtype).max)
+        floats: Any = ml_dtypes.finfo
+        return float(floats(dtype).min), float(floats(dtype).max)
+    integers: Any = ml_dtypes.iinfo
+    return int(integers(dtype).min), int(integers(dtype).max)
 
 
 def where(condition: Expr, yes: Expr | Number, no: Expr | Number) -> Expr:
@@ -369,10 +379,10 @@ def evaluate(expr: Expr, args: Sequence[NDArray[Any]]) -> NDArray[Any]:
         return args[expr.value]
     if expr.op == "const":
         return np.asarray(expr.value).astype(expr.dtype)
-    operands = [evaluate(arg, args) for arg in expr.args]
+    operands: list[NDArray[Any]] = [evaluate(arg, args) for arg in expr.args]
     with np.errstate(all="ignore"):
         if expr.op == "cast":
             return convert(operands[0], expr.dtype)
         if expr.op == "bitcast":
-            return operands[0].view(expr.dtype)
+            return np.asarray(operands[0].view(expr.dtype))
         return np.asarray(MEANING[expr.op](*operands)).astype(expr.dtype, copy=False)

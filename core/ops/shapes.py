@@ -9,6 +9,7 @@ import numpy as np
 from heddle.core.errors import GraphError
 from heddle.core.ir import TensorType
 from heddle.core.ir.types import UNKNOWN, Dim
+from heddle.core.ops.registry import Operand
 from numpy.typing import NDArray
 
 Dims = tuple[Dim, ...]
@@ -33,6 +34,11 @@ def axes_of(name: str, axes: Iterable[int], rank: int) -> tuple[int, ...]:
 def ints(value: NDArray[Any]) -> tuple[int, ...]:
     """A one-dimensional (or scalar) integer array as Python integers."""
     return tuple(int(item) for item in np.asarray(value).reshape(-1))
+
+
+def known_ints(operand: Operand) -> tuple[int, ...] | None:
+    """The Python integers of an operand that is constant, else None."""
+    return None if operand.value is None else ints(operand.value)
 
 
 def reduced_type(data: TensorType, axes: Axes | int, keepdims: bool, name: str = "Reduce") -> TensorType:
@@ -76,3 +82,18 @@ def with_dims(type: TensorType, dims: Dims | None) -> TensorType:
 def unknown(rank: int | None) -> Dims | None:
     """A rank of which no dimension is known."""
     return None if rank is None else (UNKNOWN,) * rank
+
+
+def length_of(vector: Operand) -> int | None:
+    """How many elements a one-dimensional operand has, if that is known."""
+    if vector.value is not None:
+        return int(vector.value.size)
+    dims = vector.dims
+    if dims is None or not dims or isinstance(dims[0], str):
+        return 1 if dims == () else None
+    return dims[0]
+
+
+def scalar_of(operand: Operand | None) -> Any:
+    """The Python number of a constant operand with one element, or None when it is not known."""
+    return None if operand is None or operand.value is None else operand.value.reshape(-1)[0].item()
