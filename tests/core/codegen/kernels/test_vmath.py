@@ -1,0 +1,91 @@
+"""Vector math against double precision over the whole range of floats, special values included."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from heddle.core.codegen import vmath
+from heddle.core.codegen.llvm import Function
+from heddle.core.codegen.values import F32, F64, I64, constant
+from scipy import special
+
+MEANING = {
+    "exp": np.exp,
+    "log": np.log,
+    "tanh": np.tanh,
+    "erf": special.erf,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "gelu": lambda x: 0.5 * x * special.erfc(-x * np.sqrt(0.5)),
+}
+BOUND = {"exp": 1.5, "log": 1.5, "tanh": 5, "erf": 5, "sigmoid": 3}
+SMALLEST = np.finfo(np.float32).tiny
+SPECIAL = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-45, -1e-45, 1e-38, 3.4e38, -3.4e38, 88.72, 88.73, -104.0]
+
+
+def pointwise(name: str, scalar, lanes: int, count: int) -> Function:
+    f = Function("k", [("x", "ptr noalias readonly"), ("y", "ptr noalias")])
+    with f.loop(0, count, lanes) as i:
+        value = vmath.AVAILABLE[name, scalar](f, f.load(scalar.of(lanes), f.gep(f["x"], i, scalar)))
+        f.store(value, f.gep(f["y"], i, scalar))
+    return f
+
+
+def everywhere() -> np.ndarray:
+    """A hundred thousand floats of every exponent and sign, the special ones, and the range where functions bend."""
+    bits = np.arange(0, 1 << 32, 42949, dtype=np.uint64).astype(np.uint32).view(np.float32)
+    x = np.concatenate([bits, np.float32(SPECIAL), np.linspace(-20, 20, 40001, dtype=np.float32)])
+    return np.resize(x, -(-x.size // 64) * 64)
+
+
+@pytest.mark.parametrize("name", MEANING)
+def test_error_over_all_floats(native, name):
+    x = everywhere()
+    y = np.zeros_like(x)
+    native([pointwise(name, F32, native.target.lanes(4), x.size)], x, y)
+    with np.errstate(all="ignore"):
+        exact = MEANING[name](x.astype(np.float64))
+        expected = exact.astype(np.float32)
+    np.testing.assert_array_equal(np.isnan(y), np.isnan(expected))
+    if name == "gelu":
+        keep = np.isfinite(x)
+        assert (np.abs(y[keep] - exact[keep]) / np.maximum(np.abs(x[keep]), 1)).max() < 3e-7
+        return
+    infinite = np.isinf(expected)
+    np.testing.assert_array_equal(y[infinite], expected[infinite])
+    finite = np.isfinite(expected) & ~np.isnan(x)
+    if name == "sigmoid":
+        below = finite & (expected < SMALLEST)
+        assert (np.abs(y[below]) <= SMALLEST).all()
+        finite &= ~below
+    ulp = np.spacing(np.abs(expected[finite])).astype(np.float64)
+    assert (np.abs(y[finite] - exact[finite]) / ulp).max() <= BOUND[name]
+    zero = (x == 0) & (expected == 0)
+    np.testing.assert_array_equal(np.signbit(y[zero]), np.signbit(expected[zero]))
+
+
+@pytest.mark.parametrize("name", ["exp", "sigmoid"])
+def test_double(native, name):
+    x = np.concatenate([np.linspace(-750, 750, 100_000), SPECIAL, [0.0] * 17])
+    x = np.resize(x, -(-x.size // 64) * 64)
+    y = np.zeros_like(x)
+    native([pointwise(name, F64, native.target.lanes(8), x.size)], x, y)
+    with np.errstate(all="ignore"):
+        expected = MEANING[name](x)
+    np.testing.assert_allclose(y, expected, rtol=1e-15, atol=1e-320)
+
+
+@pytest.mark.parametrize("name", MEANING)
+def test_one_lane_is_a_scalar(native, name):
+    x = np.float32([0.5, 1.5, 2.5])
+    y = np.zeros_like(x)
+    native([pointwise(name, F32, 1, x.size)], x, y)
+    np.testing.assert_allclose(y, MEANING[name](x.astype(np.float64)), rtol=1e-6)
+
+
+def test_surrounding_flags_do_not_reach_the_algorithms():
+    f = Function("k", [("x", "ptr")])
+    with f.fast("fast"):
+        vmath.exp(f, f.load(F32, f["x"]))
+        assert f.flags == "fast"
+    assert " fast " not in f.text()
+    assert constant(1, I64).text == "1"
