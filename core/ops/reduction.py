@@ -34,7 +34,7 @@ def _axes(axes: Array | None, noop: int) -> Axes:
 def fold(reduction: Reduction, data: Array, axes: tuple[int, ...] | None, keepdims: bool) -> Array:
     """An array reduced along axes; floats narrower than 32 bits are summed in 32."""
     each = reduction.each(argument(0, data.dtype))
-    wide = np.dtype(np.float32) if s.is_floating(each.dtype) and each.dtype.itemsize < 4 else each.dtype
+    wide = s.widened(each.dtype)
     combine = reduction.combine(argument(0, wide), argument(1, wide))
     function = cast(np.ufunc, s.MEANING[combine.op])
     if axes is not None:
@@ -86,7 +86,7 @@ def reduce_log_sum_exp(
 ) -> Array:
     """Shifted by the greatest element, so that nothing overflows."""
     over = _axes(axes, noop_with_empty_axes)
-    wide = data.astype(np.float32) if data.dtype.itemsize < 4 else data
+    wide = data.astype(s.widened(data.dtype))
     with np.errstate(all="ignore"):
         top = np.max(wide, axis=over, keepdims=True, initial=-np.inf)
         shift = np.where(np.isfinite(top), top, np.zeros_like(top))

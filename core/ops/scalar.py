@@ -166,6 +166,11 @@ def finite_range(dtype: DType) -> tuple[bool | int | float, bool | int | float]:
     return int(integers(dtype).min), int(integers(dtype).max)
 
 
+def widened(dtype: DType) -> DType:
+    """The dtype in which sums are kept: floats narrower than 32 bits are added in 32."""
+    return np.dtype(np.float32) if is_floating(dtype) and dtype.itemsize < 4 else dtype
+
+
 def where(condition: Expr, yes: Expr | Number, no: Expr | Number) -> Expr:
     """`yes` where the condition holds, else `no`."""
     yes, no = _same(yes, no)
@@ -376,7 +381,7 @@ def convert(array: NDArray[Any], dtype: DType) -> NDArray[Any]:
 def evaluate(expr: Expr, args: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """The expression over whole arrays, broadcast against each other."""
     if expr.op == "arg":
-        return args[expr.value]
+        return args[int(expr.value)]
     if expr.op == "const":
         return np.asarray(expr.value).astype(expr.dtype)
     operands: list[NDArray[Any]] = [evaluate(arg, args) for arg in expr.args]
