@@ -1,0 +1,53 @@
+"""Finds and opens devices: entry points in the group `heddle.devices`, chosen and set up when a file is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from heddle.core.errors import ArtifactError, DeviceError
+from heddle.core.runtime.device import Device
+
+GROUP = "heddle.devices"
+
+
+@cache
+def known_devices() -> Mapping[str, EntryPoint]:
+    """The entry point of each device that is installed, by name, in order; nothing is imported."""
+    found: dict[str, EntryPoint] = {}
+    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
+        if point.name in found and found[point.name].value != point.value:
+            raise DeviceError(
+                f"device {point.name!r} is defined twice, by {found[point.name].value} and {point.value};"
+                " uninstall one of the two"
+            )
+        found[point.name] = point
+    return found
+
+
+def open_device(name: str, options: Mapping[str, Any] | None = None) -> Device:
+    """A device by its name, set up with these options.
+
+    ArtifactError when no such device is installed; DeviceError when its module or its constructor fails.
+    """
+    point = known_devices().get(name)
+    if point is None:
+        known = ", ".join(known_devices()) or "none"
+        raise ArtifactError(f"device {name!r} is not installed (here are: {known}); install the plugin that has it")
+    try:
+        factory: Callable[..., Device] = point.load()
+    except Exception as error:
+        raise DeviceError(f"device {name!r}: its module {point.module} failed to import: {error!r}") from error
+    try:
+        device = factory(**(options or {}))
+    except (ArtifactError, DeviceError):
+        raise
+    except TypeError as error:
+        raise DeviceError(f"device {name!r} does not take the options {dict(options or {})}: {error}") from error
+    except Exception as error:
+        raise DeviceError(f"device {name!r} failed to open: {error!r}") from error
+    if not isinstance(device, Device):
+        raise DeviceError(f"device {name!r}: {point.value} gives a {type(device).__name__}, a Device is expected")
+    return device

@@ -1,0 +1,232 @@
+"""One call on its way through the devices: each step goes to its device's queue when what it needs is there."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+from heddle.core.errors import DeviceError
+from heddle.core.runtime.device import Device, Event, Program, host_buffer
+from heddle.core.runtime.loaded import HOST, Action, At, Loaded, Run
+from heddle.core.runtime.profile import StepTime
+from heddle.core.runtime.queues import DeviceQueue
+from numpy.typing import NDArray
+
+LOG = logging.getLogger("heddle")
+
+_SERIAL = itertools.count()
+
+Observer = Callable[[str, NDArray[Any]], None]
+
+
+class Flight:
+    """Starts when it is made. `wait` returns when every step is complete, or raises what went wrong.
+
+    `run` holds the memory; the caller may use it again only when `settled` is true.
+    """
+
+    def __init__(
+        self, loaded: Loaded, run: Run, queues: Mapping[str, DeviceQueue], observe: Observer | None = None
+    ) -> None:
+        self.loaded, self.run = loaded, run
+        self.times: list[StepTime] = []
+        self._queues, self._observe = queues, observe
+        self._serial = next(_SERIAL)
+        self._lock = threading.Lock()
+        self._done = threading.Event()
+        self._missing = [len(action.needs) for action in loaded.actions]
+        self._started: dict[int, float] = {}
+        self._waiting: set[int] = set()
+        self._error: Exception | None = None
+        self.abandoned = False
+        """Whether the watchdog gave up on a step that may still write to this flight's memory."""
+        first = [index for index, missing in enumerate(self._missing) if missing == 0]
+        self._under_way = len(first)
+        if first:
+            self._enter(first)
+        else:
+            self._done.set()
+
+    @property
+    def settled(self) -> bool:
+        """Whether no device touches this flight's memory any more."""
+        return self._done.is_set() and not self.abandoned
+
+    def wait(self, timeout: float | None) -> None:
+        """Return when every step is complete. `timeout` is the most seconds that one step may run.
+
+        DeviceError when a step fails or overruns; its device is then stuck until that step returns.
+        """
+        pause = timeout
+        while not self._done.wait(pause):
+            assert timeout is not None
+            with self._lock:
+                pause = self._overdue(timeout)
+                if pause > 0:
+                    continue
+                self.abandoned = True
+            break
+        if self._error is not None:
+            raise self._error
+
+    def _overdue(self, timeout: float) -> float:
+        """Seconds until the oldest step is overdue; 0 when it is or its device is stuck, and then the error is set."""
+        index, start = min(self._started.items(), key=lambda item: item[1], default=(None, 0.0))
+        if index is not None:
+            left = start + timeout - time.monotonic()
+            if left > 0:
+                return left
+            action, message = self.loaded.actions[index], f"no answer after {timeout:g} s"
+            self._queues[action.queue].stuck = message
+            self._error = noted(OverrunError(failure(action, f"{message}; a longer timeout may be set")), action)
+            return 0.0
+        for index in sorted(self._waiting):
+            action = self.loaded.actions[index]
+            stuck = self._queues[action.queue].stuck
+            if stuck is not None:
+                self._error = noted(OverrunError(failure(action, f"the device is stuck: {stuck}")), action)
+                return 0.0
+        return timeout
+
+    def _enter(self, indices: list[int]) -> None:
+        with self._lock:
+            self._waiting.update(indices)
+        for index in indices:
+            action = self.loaded.actions[index]
+            queue = self._queues[action.queue]
+            use_fallback = queue.stuck is not None and action.fallback is not None
+            chosen = self._queues["host"] if use_fallback else queue
+            if chosen.stuck is not None:
+                self._fail(action, DeviceError(f"the device is stuck: {chosen.stuck}"))
+                self._leave(index)
+            else:
+                chosen.put((self._serial, index), partial(self._step, index, queue.stuck))
+
+    def _leave(self, index: int) -> None:
+        ready = []
+        with self._lock:
+            self._started.pop(index, None)
+            self._waiting.discard(index)
+            if self._error is None:
+                for reader in self.loaded.readers[index]:
+                    self._missing[reader] -= 1
+                    if self._missing[reader] == 0:
+                        ready.append(reader)
+            self._under_way += len(ready) - 1
+            if self._under_way == 0:
+                self._done.set()
+        self._enter(ready)
+
+    def _fail(self, action: Action, error: Exception) -> None:
+        raised = DeviceError(failure(action, str(error) or repr(error)))
+        raised.__cause__ = error
+        with self._lock:
+            if self._error is None:
+                self._error = noted(raised, action)
+
+    def _step(self, index: int, stuck: str | None) -> None:
+        """Run one step in its device's thread, or in the host's when the device was stuck."""
+        action = self.loaded.actions[index]
+        start, fault = time.monotonic(), stuck
+        event: Event | None = None
+        with self._lock:
+            cancelled = self._error is not None
+            self._started[index] = start
+            self._waiting.discard(index)
+        try:
+            if not cancelled:
+                if stuck is None:
+                    event, fault = self._on_device(action)
+                else:
+                    self._on_host(action)
+                self._record(action, event, start, fault)
+                if self._observe is not None:
+                    self._show(action, self._observe)
+        except Exception as error:
+            self._fail(action, error)
+        self._leave(index)
+
+    def _on_device(self, action: Action) -> tuple[Event | None, str | None]:
+        try:
+            return _submit(action, self.run), None
+        except Exception as error:
+            if action.fallback is None or self.abandoned:
+                raise
+            LOG.warning("%s; the region runs again on the host", failure(action, str(error) or repr(error)))
+            self._on_host(action)
+            return None, str(error) or repr(error)
+
+    def _on_host(self, action: Action) -> None:
+        assert action.fallback is not None
+        names = (*action.step.inputs, *action.step.outputs)
+        _run(self.loaded.host, action.fallback, [self.run.buffers[At(name, HOST)] for name in names])
+
+    def _record(self, action: Action, event: Event | None, start: float, fault: str | None) -> None:
+        wall = time.monotonic() - start
+        step = action.step
+        counters = getattr(event, "counters", {})
+        modelled = getattr(event, "modelled_seconds", None)
+        self.times.append(
+            StepTime(
+                step.name,
+                step.artifact.backend,
+                action.queue,
+                start,
+                wall,
+                modelled,
+                counters,
+                step.artifact.nodes,
+                fault,
+            )
+        )
+
+    def _show(self, action: Action, observe: Observer) -> None:
+        """Give the observer a copy of each value that this step has bound and that lies dense."""
+        for name, port in zip(action.step.outputs, action.step.artifact.signature.outputs, strict=True):
+            if port.layout == "dense":
+                at = next(at for at in action.buffers if at.value == name)
+                dtype, shape = self.loaded.types[name]
+                copy = np.empty(shape, dtype)
+                if At(name, HOST) in self.run.buffers:
+                    copy[...] = self.run.array(name)
+                else:
+                    action.device.copy(self.run.buffers[at], host_buffer(copy)).wait()
+                observe(name, copy)
+
+
+class OverrunError(DeviceError):
+    """A step ran longer than the watchdog allows; what it writes to may still change."""
+
+
+def _submit(action: Action, run: Run) -> Event:
+    where = {at.value: at for at in action.buffers}
+    copies = [
+        action.device.copy(run.buffers[At(name, HOST)], run.buffers[where[name]]) for name in action.fetch
+    ]
+    event = action.device.submit(action.program, [run.buffers[at] for at in action.buffers], copies)
+    event.wait()
+    for name in action.flush:
+        action.device.copy(run.buffers[where[name]], run.buffers[At(name, HOST)], (event,)).wait()
+    return event
+
+
+def _run(device: Device, program: Program, buffers: list[Any]) -> None:
+    device.submit(program, buffers).wait()
+
+
+def failure(action: Action, what: str) -> str:
+    step = action.step
+    return f"region {step.name!r} of backend {step.artifact.backend!r} on device {action.queue!r}: {what}"
+
+
+def noted(error: Exception, action: Action) -> Exception:
+    """The same error with the ONNX nodes that the region computes in its notes."""
+    if action.step.artifact.nodes:
+        error.add_note(f"the region computes the ONNX nodes {', '.join(action.step.artifact.nodes)}")
+    return error

@@ -1,0 +1,172 @@
+"""The host as a device: runs shared objects in this process, by the interface in `abi`."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+from heddle.core.errors import ArtifactError, DeviceError
+from heddle.core.runtime import abi, cpu
+from heddle.core.runtime.artifact import Artifact
+from heddle.core.runtime.device import HOST_MEMORY, Buffer, Device, DeviceProperties, Event, Finished, MemorySpace
+from heddle.core.runtime.loader import load_shared, symbol
+from heddle.core.runtime.storage import aligned, placed
+
+WORKSPACE_ALIGNMENT = 4096
+
+
+class Frame:
+    """What one running call of a program needs for itself: its tables of pointers and its scratch memory."""
+
+    __slots__ = ("inputs", "outputs", "scratch", "workspace")
+
+    def __init__(self, artifact: Artifact) -> None:
+        self.inputs = (ctypes.c_void_p * max(1, len(artifact.signature.inputs)))()
+        self.outputs = (ctypes.c_void_p * max(1, len(artifact.signature.outputs)))()
+        self.scratch = aligned(artifact.workspace, WORKSPACE_ALIGNMENT)
+        self.workspace = ctypes.c_void_p(self.scratch.ctypes.data)
+
+
+class HostProgram:
+    """A shared object with its constants in place; frames are leased, so that several threads may run it at once."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        _check_machine(artifact)
+        self._artifact = artifact
+        self.library = load_shared(artifact.code, artifact.backend)
+        self.function = symbol(self.library, abi.ENTRY)
+        self.function.restype = ctypes.c_int32  # type: ignore[attr-defined] # what ctypes calls a function
+        self._placed = [placed(artifact.constants[name]) for name in sorted(artifact.constants)]
+        self.constants = (ctypes.c_void_p * max(1, len(self._placed)))(*(array.ctypes.data for array in self._placed))
+        self.services = _services()
+        self.frames: list[Frame] = []
+
+    @property
+    def artifact(self) -> Artifact:
+        return self._artifact
+
+    def lease(self) -> Frame:
+        """A frame that no running call uses; put it back into `frames` afterwards."""
+        try:
+            return self.frames.pop()
+        except IndexError:
+            return Frame(self._artifact)
+
+    def call(self, inputs: Sequence[int], outputs: Sequence[int]) -> None:
+        """Run over these addresses; DeviceError with the code's own message when it reports a fault."""
+        frame = self.lease()
+        try:
+            frame.inputs[: len(inputs)] = list(inputs)
+            frame.outputs[: len(outputs)] = list(outputs)
+            status = self.function(frame.inputs, frame.outputs, self.constants, frame.workspace, self.services)
+        finally:
+            self.frames.append(frame)
+        if status:
+            raise DeviceError(self.fault(status))
+
+    def fault(self, status: int) -> str:
+        """The message of a fault's number."""
+        faults = self._artifact.meta.get("faults")
+        if isinstance(faults, list) and 0 < status <= len(faults):
+            return str(faults[status - 1])
+        return f"the code reports fault {status}, which its artifact does not explain"
+
+    def close(self) -> None:
+        self.frames.clear()
+
+
+class HostDevice(Device):
+    """The processor that this process runs on; its memory is the process's own."""
+
+    def properties(self) -> DeviceProperties:
+        return DeviceProperties("host", (MemorySpace(HOST_MEMORY, _physical_memory()),))
+
+    def allocate(self, nbytes: int, memory: str | None = None) -> Buffer:
+        if memory not in (None, HOST_MEMORY):
+            raise DeviceError(f"host: there is no memory {memory!r}, the only one is {HOST_MEMORY!r}")
+        try:
+            return Buffer(HOST_MEMORY, nbytes, array=aligned(nbytes))
+        except MemoryError:
+            raise DeviceError(f"host: {nbytes} bytes of memory are not to be had") from None
+
+    def free(self, buffer: Buffer) -> None:
+        """Host memory is given back when its buffer is collected."""
+
+    def copy(self, source: Buffer, target: Buffer, after: Sequence[Event] = ()) -> Event:
+        _wait(after)
+        if source.array is None or target.array is None:
+            raise DeviceError(f"host: cannot copy {source.memory!r} to {target.memory!r}, both must be host memory")
+        if source.nbytes > target.nbytes:
+            raise DeviceError(f"host: a copy of {source.nbytes} bytes does not fit a buffer of {target.nbytes}")
+        target.array[: source.nbytes] = source.array
+        return Finished()
+
+    def load(self, artifact: Artifact) -> HostProgram:
+        return HostProgram(artifact)
+
+    def submit(self, program: object, buffers: Sequence[Buffer], after: Sequence[Event] = ()) -> Event:
+        if not isinstance(program, HostProgram):
+            raise DeviceError(f"host: cannot run a {type(program).__name__}, which another device has loaded")
+        signature = program.artifact.signature
+        if len(buffers) != len(signature.inputs) + len(signature.outputs):
+            raise DeviceError(
+                f"host: {len(buffers)} buffers were given to a program of {len(signature.inputs)} inputs"
+                f" and {len(signature.outputs)} outputs"
+            )
+        addresses = [_address(buffer) for buffer in buffers]
+        _wait(after)
+        try:
+            program.call(addresses[: len(signature.inputs)], addresses[len(signature.inputs) :])
+        except DeviceError as error:
+            return Finished(error)
+        return Finished()
+
+    def close(self) -> None:
+        """Programs are unloaded when they are collected."""
+
+
+def _check_machine(artifact: Artifact) -> None:
+    """Refuse code for another processor before it is run."""
+    wanted = artifact.meta.get("machine")
+    if wanted is not None and wanted != cpu.machine():
+        raise ArtifactError(
+            f"{artifact.backend}: the code is for {wanted}, this machine is {cpu.machine()}; compile the model here"
+        )
+    features = artifact.meta.get("features")
+    lacking = cpu.missing(map(str, features)) if isinstance(features, list) else []
+    if lacking:
+        raise ArtifactError(
+            f"{artifact.backend}: the code needs {', '.join(lacking)}, which this processor lacks;"
+            " compile it on this machine or for an older one"
+        )
+
+
+def _address(buffer: Buffer) -> int:
+    if buffer.array is None:
+        raise DeviceError(f"host: a buffer lies in {buffer.memory!r}, host memory is expected")
+    return int(buffer.array.ctypes.data)
+
+
+def _wait(events: Sequence[Event]) -> None:
+    for event in events:
+        event.wait()
+
+
+@cache
+def _services() -> ctypes.Array[ctypes.c_void_p]:
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "erff"):
+        library = ctypes.CDLL("libm.so.6")
+    addresses = [ctypes.cast(library[name], ctypes.c_void_p).value for name in abi.SERVICES]
+    return (ctypes.c_void_p * len(addresses))(*addresses)
+
+
+@cache
+def _physical_memory() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (OSError, ValueError):
+        return int(np.iinfo(np.int64).max)
