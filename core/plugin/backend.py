@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from heddle.core.ir import Graph, Pass, Phase
+from heddle.core.ir import Graph, Node, Pass, Phase
 from heddle.core.pattern import Match, Pattern
 from heddle.core.runtime.artifact import Artifact
 
@@ -56,14 +56,22 @@ class Backend:
     name: ClassVar[str]
     api: ClassVar[int] = API_LEVEL
     Options: ClassVar[type[Any]] = NoOptions
+    takes_all: ClassVar[bool] = False
+    """True of a backend that compiles any region, without patterns; what it cannot, `refuses` says."""
+    merges: ClassVar[bool] = True
+    """False when each region must hold exactly one match."""
 
     def __init__(self, options: Any = None) -> None:
         self.options = type(self).Options() if options is None else options
 
     @property
     def patterns(self) -> Sequence[Pattern]:
-        """What this backend takes, the most wanted first."""
-        raise TypeError(f"backend {self.name!r} defines no patterns")
+        """What this backend takes, the most wanted first; none of a backend that takes all."""
+        return ()
+
+    def refuses(self, node: Node) -> str | None:
+        """Why a backend that takes all does not take this node, or None when it does."""
+        return None
 
     @property
     def passes(self) -> Mapping[Phase, Sequence[Pass]]:

@@ -1,0 +1,109 @@
+"""Makes a plan of units: merges them into regions, in order, and proves the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from heddle.core.ir import Node, Value
+from heddle.core.pattern import Failure, Index, Refusal, subgraph
+from heddle.core.plugin import Backend, Region
+from heddle.partition.merge import merge
+from heddle.partition.plan import Plan, key_of
+from heddle.partition.units import Quotient, Unit, complete, order, quotient
+from heddle.partition.verify import verify_plan
+
+
+def acyclic(index: Index, claimed: Sequence[Unit], fallback: Callable[[Node], str]) -> tuple[Quotient, list[Refusal]]:
+    """The quotient of the claimed and the fallback's units, without the claims that would close a cycle.
+
+    Only a match with several outputs can: something outside of it then reads one output and feeds what gives another.
+    """
+    units, refusals = list(claimed), list[Refusal]()
+    while True:
+        whole = quotient(index, complete(index, units, fallback))
+        done = set(order(whole.before, whole.after, range(len(whole.units))))
+        stuck = [unit for number, unit in enumerate(whole.units) if number not in done and unit.match is not None]
+        if len(done) == len(whole.units):
+            return whole, refusals
+        worst = max((unit for unit in stuck if _closes_cycle(unit)), key=lambda unit: index.position[id(unit.nodes[0])])
+        assert worst.match is not None
+        failure = Failure(
+            "what lies between two of its parts",
+            "computed elsewhere",
+            "parts with nothing between them",
+            "let the pattern cover what lies between",
+            verb=" is ",
+        )
+        refusals += [Refusal(worst.match.pattern, node, (failure,), worst.backend) for node in worst.owned]
+        units = [unit for unit in units if unit is not worst]
+
+
+def _closes_cycle(unit: Unit) -> bool:
+    return unit.match is not None and len(unit.match.outputs) > 1
+
+
+def assemble(
+    index: Index, whole: Quotient, backends: Sequence[Backend], refusals: Sequence[Refusal], placement: str
+) -> Plan:
+    """The plan of an acyclic quotient, verified."""
+    alone = {backend.name for backend in backends if not backend.merges}
+    anywhere = {backend.name for backend in backends if backend.takes_all}
+    clusters = [[whole.units[number] for number in group] for group in merge(whole, alone, anywhere)]
+    regions = _regions(index, clusters)
+    held = {value for region in regions for value in region.body.constants}
+    graph = index.graph
+    plan = Plan(
+        regions=tuple(regions),
+        refusals=tuple(refusals),
+        inputs=graph.inputs,
+        outputs=graph.outputs,
+        constants={value: array for value, array in graph.constants.items() if value not in held},
+        order=tuple(key_of(node) for node in graph.nodes),
+        listing=tuple(value.name for value in graph.constants),
+        name=graph.name,
+        placement=placement,
+    )
+    return verify_plan(plan, graph)
+
+
+def _regions(index: Index, clusters: list[list[Unit]]) -> list[Region]:
+    kept = _without_idle_copies(index, clusters)
+    owner = {id(node): number for number, units in enumerate(clusters) for unit in units for node in unit.owned}
+    wanted: set[Value] = set(index.graph.outputs)
+    for nodes in kept:
+        inside = {value for node in nodes for value in node.results}
+        wanted.update(value for node in nodes for value in node.operands if value not in inside)
+    regions = []
+    for number, (units, nodes) in enumerate(zip(clusters, kept, strict=True)):
+        if not nodes:
+            continue
+        backend = units[0].backend
+        mine = (node for node in nodes if owner.get(id(node)) == number)
+        outputs = [value for node in mine for value in node.results if value in wanted]
+        name = f"{backend}.{len(regions)}"
+        matches = tuple(unit.match for unit in units if unit.match is not None)
+        regions.append(Region(name, backend, subgraph(index.graph, nodes, name, outputs), matches))
+    return regions
+
+
+def _without_idle_copies(index: Index, clusters: list[list[Unit]]) -> list[tuple[Node, ...]]:
+    """The nodes of each cluster, without the copies that nobody reads there once units have been merged."""
+    holders: dict[int, list[int]] = {}
+    owner: dict[int, int] = {}
+    for number, units in enumerate(clusters):
+        for node in {id(node): node for unit in units for node in unit.nodes}.values():
+            holders.setdefault(id(node), []).append(number)
+        owner.update({id(node): number for unit in units for node in unit.owned})
+    for node in reversed(index.graph.nodes):
+        here = holders.get(id(node), [])
+        if len(here) < 2 or not index.outputs.isdisjoint(node.results):
+            continue
+        readers = [r for value in node.results for r in index.graph.consumers.get(value, ())]
+        reading = {number for reader in readers for number in holders.get(id(reader), ())}
+        lacking = reading.difference(here)
+        holders[id(node)] = [n for n in here if n in reading or (lacking and owner.get(id(node)) == n)]
+    nodes: list[list[Node]] = [[] for _ in clusters]
+    for node in index.graph.nodes:
+        for number in holders.get(id(node), ()):
+            nodes[number].append(node)
+    return [tuple(kept) for kept in nodes]
