@@ -96,12 +96,20 @@ def operator(name: str) -> Operator | None:
 
 
 def op(
-    name: str, infer: Callable[..., Type | tuple[Type, ...]], reduction: Reduction | None = None
+    name: str,
+    infer: Callable[..., Type | tuple[Type, ...]],
+    reduction: Reduction | None = None,
+    scalar: Callable[..., Expr] | None = None,
+    along: Callable[..., int | None] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Define an operator by its meaning in numpy; operands and attributes are read off the function's signature."""
+    """Define an operator by its meaning in numpy; operands and attributes are read off the function's signature.
+
+    `scalar` is the elementwise meaning of the first output, for an operator that has others in some of its modes;
+    it raises GraphError for attributes under which there is none.
+    """
 
     def define(evaluate: Callable[..., Any]) -> Callable[..., Any]:
-        _register(name, evaluate, infer, evaluate, reduction=reduction)
+        _register(name, evaluate, infer, evaluate, scalar=scalar, reduction=reduction, along=along)
         return evaluate
 
     return define
