@@ -10,8 +10,9 @@ import numpy as np
 from heddle.core.codegen.kernels.arithmetic import floating
 from heddle.core.codegen.kernels.blocking import balanced, chunks, each
 from heddle.core.codegen.kernels.layout import transpose_registers
-from heddle.core.codegen.kernels.micro import Block, Spot, micro
+from heddle.core.codegen.kernels.micro import Block, Nest, micro
 from heddle.core.codegen.kernels.shapes import block_cycles, register_blocks
+from heddle.core.codegen.kernels.store import Spot
 from heddle.core.codegen.kernels.tail import NOTHING, Place, Tail
 from heddle.core.codegen.llvm import Function
 from heddle.core.codegen.target import Target
@@ -194,9 +195,7 @@ class _Blocks:
         key = Block(
             rows=tuple(i * problem.a[0] for i in range(rows)),
             vectors=vectors,
-            loops=(),
-            steps=stop - start,
-            a=problem.a[1],
+            nests=(Nest((), stop - start, problem.a[1]),),
             b=vectors * lanes if packed else (problem.b or (0, 0))[0],
             b_vector=lanes,
             unroll=self.schedule.unroll,

@@ -10,17 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from heddle.core.codegen.kernels.arithmetic import Arithmetic
-from heddle.core.codegen.kernels.tail import Tail
+from heddle.core.codegen.kernels.store import Spot, store
+from heddle.core.codegen.kernels.tail import NOTHING, Tail
 from heddle.core.codegen.llvm import NO_UNROLL, Function
 from heddle.core.codegen.target import Target
-from heddle.core.codegen.values import Type, Value, prefix_mask
+from heddle.core.codegen.values import Value, prefix_mask
 
 LEAF = "noinline nounwind"
 
 
 @dataclass(frozen=True)
 class Loop:
-    """A loop of the reduction: its extent, and the strides in elements of A and in steps of B."""
+    """A loop of the reduction: its extent, and the strides in elements of A and of B."""
 
     extent: int
     a: int
@@ -28,32 +29,29 @@ class Loop:
 
 
 @dataclass(frozen=True)
-class Spot:
-    """Where a block lies in the output or in an operand of the tail: each row's displacement, the displacement from
-    one vector to the next, and whether lanes lie side by side (1) or are all one element (0)."""
+class Nest:
+    """`loops`, outside in, and within them `steps` steps whose stride in A is `a`; all from the given elements on."""
 
-    rows: tuple[int, ...]
-    vector: int
-    lane: int
-    scalar: Type
+    loops: tuple[Loop, ...]
+    steps: int
+    a: int
+    a_start: int = 0
+    b_start: int = 0
 
 
 @dataclass(frozen=True)
 class Block:
-    """One register block: `rows` broadcasts from A times `vectors` from B.
+    """One register block: `rows` broadcasts from A (given as displacements) times `vectors` from B.
 
-    `loops` run outside in; within them `steps` steps of strides `a` and `b` (in steps of B: the block's vectors of
-    one step) are unrolled by `unroll`; `b_vector` is the distance of one step's neighbouring vectors, in elements.
-    `first`: accumulators begin at zero, else at the partial sums in the output. `last`: the tail is applied, else
-    partial sums are stored. Of the last vector only `lanes` lanes are part of the result: the others are left alone
-    in memory if `masked`, else stored as zero.
+    The reduction is done by `nests`, one after the other, their steps unrolled by `unroll`. In B a step is `b`
+    elements after the one before it, and its vectors are `b_vector` apart. `first`: accumulators begin at zero, else
+    at the partial sums in the output. `last`: the tail is applied, else partial sums are stored. Of the last vector
+    only `lanes` lanes belong to the result: memory of the others is left alone if `masked`, else filled with zeros.
     """
 
     rows: tuple[int, ...]
     vectors: int
-    loops: tuple[Loop, ...]
-    steps: int
-    a: int
+    nests: tuple[Nest, ...]
     b: int
     b_vector: int
     unroll: int
@@ -93,106 +91,58 @@ def micro(name: str, target: Target, arithmetic: Arithmetic, block: Block, tail:
             for j in range(block.vectors):
                 f.set(accumulators[i][j], arithmetic.step(f, f.get(accumulators[i][j]), spread, row[j]))
 
-    def steps(a: Value, b: Value) -> None:
-        whole = block.steps - block.steps % block.unroll
+    def steps(part: Nest, a: Value, b: Value) -> None:
+        whole = part.steps - part.steps % block.unroll
         if whole > block.unroll:
             with f.loop(0, whole, block.unroll, (NO_UNROLL,)) as k:
-                a_k = f.gep(a, f.times(k, block.a), arithmetic.a)
+                a_k = f.gep(a, f.times(k, part.a), arithmetic.a)
                 b_k = f.gep(b, f.times(k, block.b), arithmetic.b)
                 for u in range(block.unroll):
-                    step(a_k, b_k, u * block.a, u)
-        rest = range(whole if whole > block.unroll else 0, block.steps)
-        for u in rest:
-            step(a, b, u * block.a, u)
+                    step(a_k, b_k, u * part.a, u)
+        for u in range(whole if whole > block.unroll else 0, part.steps):
+            step(a, b, u * part.a, u)
 
-    def nest(loops: Sequence[Loop], a: Value, b: Value) -> None:
+    def nest(part: Nest, loops: Sequence[Loop], a: Value, b: Value) -> None:
         if not loops:
-            steps(a, b)
+            steps(part, a, b)
             return
         outer = loops[0]
         if outer.extent == 1:
-            nest(loops[1:], a, b)
+            nest(part, loops[1:], a, b)
             return
         with f.loop(0, outer.extent, 1, (NO_UNROLL,)) as i:
-            nest(loops[1:], f.gep(a, f.times(i, outer.a), arithmetic.a), f.gep(b, f.times(i, outer.b), arithmetic.b))
+            a_i = f.gep(a, f.times(i, outer.a), arithmetic.a)
+            nest(part, loops[1:], a_i, f.gep(b, f.times(i, outer.b), arithmetic.b))
 
-    nest(block.loops, f["a"], f["b"])
-    operands = _Operands(f, block, [f[x] for x in names], arithmetic.lanes)
-    for i in range(len(block.rows)):
-        for j in range(block.vectors):
-            result = f.get(accumulators[i][j])
-            if block.last:
-                result = tail.emit(f, result, operands.at(i, j))
-            _store(f, block, result, i, j)
+    for part in block.nests:
+        a = f.gep(f["a"], part.a_start, arithmetic.a)
+        nest(part, part.loops, a, f.gep(f["b"], part.b_start, arithmetic.b))
+    results = [[f.get(accumulator) for accumulator in row] for row in accumulators]
+    pointers = [f["out"], *(f[x] for x in names)]
+    store(f, tail if block.last else NOTHING, block.spots, pointers, results, block.lanes, masked=block.masked)
     return f
-
-
-def _partial(block: Block, j: int, lanes: int) -> bool:
-    return j == block.vectors - 1 and block.lanes < lanes
-
-
-def _address(f: Function, base: Value, spot: Spot, i: int, j: int) -> Value:
-    return f.gep(base, spot.rows[i] + j * spot.vector, spot.scalar)
 
 
 def _initial(f: Function, arithmetic: Arithmetic, block: Block, i: int, j: int) -> Value:
     type = arithmetic.accumulator
     if block.first:
         return Value("zeroinitializer", type)
-    address = _address(f, f["out"], block.spots[0], i, j)
+    spot = block.spots[0]
+    address = f.gep(f["out"], spot.rows[i] + j * spot.vector, spot.scalar)
     if block.masked and _partial(block, j, type.lanes):
         return f.masked_load(type, address, prefix_mask(block.lanes, type.lanes))
     return f.load(type, address)
+
+
+def _partial(block: Block, j: int, lanes: int) -> bool:
+    return j == block.vectors - 1 and block.lanes < lanes
 
 
 def _load_b(f: Function, arithmetic: Arithmetic, block: Block, b: Value, displacement: int, j: int) -> Value:
     address = f.gep(b, displacement + j * block.b_vector, arithmetic.b)
     type = arithmetic.b_step
     if block.packed:
-        return f.load(type, address, target_alignment(type))
+        return f.load(type, address, type.bits * type.lanes // 8)
     if _partial(block, j, type.lanes):
         return f.masked_load(type, address, prefix_mask(block.lanes, type.lanes))
     return f.load(type, address)
-
-
-def target_alignment(type: Type) -> int:
-    """The alignment of a whole vector of this type in packed weights, in bytes."""
-    return max(1, type.bits * type.lanes // 8)
-
-
-class _Operands:
-    """The tail's operands at a place of the block, each loaded once where rows or vectors share it."""
-
-    def __init__(self, f: Function, block: Block, pointers: Sequence[Value], lanes: int) -> None:
-        self.f, self.block, self.pointers, self.lanes = f, block, pointers, lanes
-        self.loaded: dict[tuple[int, int, bool], Value] = {}
-
-    def at(self, i: int, j: int) -> list[Value]:
-        spots = self.block.spots[1:]
-        return [self._load(number, spot, i, j) for number, spot in enumerate(spots)]
-
-    def _load(self, number: int, spot: Spot, i: int, j: int) -> Value:
-        partial = self.block.masked and bool(spot.lane) and _partial(self.block, j, self.lanes)
-        key = (number, spot.rows[i] + j * spot.vector, partial)
-        if key not in self.loaded:
-            address = _address(self.f, self.pointers[number], spot, i, j)
-            type = spot.scalar.of(self.lanes)
-            if not spot.lane:
-                self.loaded[key] = self.f.splat(self.f.load(spot.scalar, address), self.lanes)
-            elif partial:
-                self.loaded[key] = self.f.masked_load(type, address, prefix_mask(self.block.lanes, self.lanes))
-            else:
-                self.loaded[key] = self.f.load(type, address)
-        return self.loaded[key]
-
-
-def _store(f: Function, block: Block, result: Value, i: int, j: int) -> None:
-    address = _address(f, f["out"], block.spots[0], i, j)
-    if not _partial(block, j, result.type.lanes):
-        f.store(result, address)
-        return
-    mask = prefix_mask(block.lanes, result.type.lanes)
-    if block.masked:
-        f.masked_store(result, address, mask)
-    else:
-        f.store(f.select(mask, result, Value("zeroinitializer", result.type)), address)
