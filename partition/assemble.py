@@ -73,7 +73,7 @@ def _regions(index: Index, clusters: list[list[Unit]]) -> list[Region]:
     for nodes in kept:
         inside = {value for node in nodes for value in node.results}
         wanted.update(value for node in nodes for value in node.operands if value not in inside)
-    regions = []
+    regions: list[Region] = []
     for number, (units, nodes) in enumerate(zip(clusters, kept, strict=True)):
         if not nodes:
             continue

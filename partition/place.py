@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from heddle.core.errors import BackendError, HeddleError, RefusedError
 from heddle.core.ir import Graph, Node
-from heddle.core.pattern import Index, Refusal, describe, find
+from heddle.core.pattern import Index, Pattern, Refusal, describe, find
 from heddle.core.pattern.find import Findings
-from heddle.core.plugin import Backend
+from heddle.core.plugin import Backend, patterns_of, refusal_of
 from heddle.partition.assemble import acyclic, assemble
 from heddle.partition.plan import Plan
 from heddle.partition.units import Quotient, Unit, unit_of
@@ -29,9 +29,9 @@ def plan(graph: Graph, backends: Sequence[Backend], place: str = "order") -> Pla
     taken: set[int] = set()
     for backend in backends:
         if backend.takes_all:
-            taken.update(id(node) for node in graph.nodes if backend.refuses(node) is None)
+            taken.update(id(node) for node in graph.nodes if refusal_of(backend, node) is None)
             continue
-        found = findings(index, backend, taken)
+        found = findings(index, backend, patterns_of(backend), taken)
         refusals += [Refusal(r.pattern, r.node, r.failures, backend.name) for r in found.refusals.values()]
         units = [unit_of(index, backend.name, match) for match in found.matches]
         taken.update(id(node) for unit in units for node in unit.owned)
@@ -49,15 +49,15 @@ class Fallback:
 
     def __call__(self, node: Node) -> str:
         for backend in self.backends:
-            if backend.takes_all and backend.refuses(node) is None:
+            if backend.takes_all and refusal_of(backend, node) is None:
                 return backend.name
         return ""
 
 
-def findings(index: Index, backend: Backend, taken: set[int]) -> Findings:
-    """What a backend's patterns match among the nodes that nobody has taken."""
+def findings(index: Index, backend: Backend, patterns: Sequence[Pattern], taken: Collection[int] = ()) -> Findings:
+    """What a backend's patterns match among the nodes whose ids are not in `taken`."""
     try:
-        return find(index, backend.patterns, taken)
+        return find(index, patterns, taken)
     except Exception as error:
         raise BackendError(
             f"backend {backend.name!r}: its patterns failed with {type(error).__name__}: {error}; "
@@ -88,7 +88,7 @@ def _reasons(node: Node, backends: Sequence[Backend]) -> list[str]:
     reasons = []
     for backend in backends:
         if backend.takes_all:
-            reasons.append(f"{backend.name} refused {describe(node)}: {backend.refuses(node)}")
+            reasons.append(f"{backend.name} refused {describe(node)}: {refusal_of(backend, node)}")
         else:
             reasons.append(f"{backend.name} refused {describe(node)}: no pattern of it has {node.op}")
     return reasons

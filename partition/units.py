@@ -51,7 +51,7 @@ def complete(index: Index, claimed: Sequence[Unit], fallback: Callable[[Node], s
             readers = [r for value in node.results for r in index.graph.consumers.get(value, ())]
             if all(
                 (id(reader) in owned or id(reader) in only_copies)
-                and all(id(node) in inside for inside in holders.get(id(reader), ({},)))
+                and all(id(node) in inside for inside in holders.get(id(reader), [set[int]()]))
                 for reader in readers
             ):
                 only_copies.add(id(node))

@@ -82,7 +82,7 @@ class Match:
 
     def all(self, name: str) -> tuple[Value, ...]:
         """The values of a name inside a repetition, or of a `several`, in order."""
-        values = []
+        values: list[Value] = []
         while f"{name}[{len(values)}]" in self.bindings:
             values.append(self.bindings[f"{name}[{len(values)}]"])
         return tuple(values)

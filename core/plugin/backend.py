@@ -8,10 +8,14 @@ from typing import Any, ClassVar
 
 from heddle.core.ir import Graph, Node, Pass, Phase
 from heddle.core.pattern import Match, Pattern
+from heddle.core.plugin.figures import Figures, roofline
 from heddle.core.runtime.artifact import Artifact
 
 API_LEVEL = 1
 """The level of this contract; a plugin that asks for a newer one is refused with a clear message."""
+
+OLDEST_API_LEVEL = 1
+"""The lowest level whose plugins still work."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,16 @@ class Backend:
     def passes(self) -> Mapping[Phase, Sequence[Pass]]:
         """Passes of the backend's own, by phase."""
         return {}
+
+    @property
+    def figures(self) -> Figures:
+        """The speeds of the device, from which `estimate` prices regions."""
+        return Figures()
+
+    def estimate(self, region: Region) -> Cost:
+        """What one run of a region takes, without moving its inputs and outputs; a roofline of `figures` by default."""
+        compute, launch = roofline(region.body, self.figures)
+        return Cost(compute, launch)
 
     def compile(self, region: Region) -> Artifact:
         """The artifact of a region; its signature has the region's inputs and outputs in order."""
