@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from heddle.core.errors import GraphError
-from heddle.core.ir import Graph, Value
+from heddle.core.ir import Graph, Type, Value
 from heddle.core.ops import evaluate_node
 
 
@@ -27,7 +28,7 @@ def evaluate(
     for node in graph.nodes:
         operands = [None if value is None else bound[value] for value in node.inputs]
         try:
-            results = evaluate_node(node, operands, _callable)
+            results = evaluate_node(node, operands, Body)
         except Exception as error:
             error.add_note(f"while evaluating {node.op} {node.name!r}, which binds {node.results[0]}")
             raise
@@ -39,5 +40,15 @@ def evaluate(
     return tuple(bound[value] for value in graph.outputs)
 
 
-def _callable(body: Graph) -> Callable[..., tuple[Any, ...]]:
-    return lambda *inputs: evaluate(body, inputs)
+@dataclass(frozen=True)
+class Body:
+    """A graph inside an attribute, as the operator that holds it calls it."""
+
+    graph: Graph
+
+    @property
+    def types(self) -> tuple[Type, ...]:
+        return tuple(value.type for value in self.graph.outputs)
+
+    def __call__(self, *inputs: Any) -> tuple[Any, ...]:
+        return evaluate(self.graph, inputs)

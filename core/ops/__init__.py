@@ -4,14 +4,18 @@ from heddle.core.ops import activation as activation
 from heddle.core.ops import arithmetic as arithmetic
 from heddle.core.ops import attention as attention
 from heddle.core.ops import cast as cast
+from heddle.core.ops import control as control
 from heddle.core.ops import convolution as convolution
+from heddle.core.ops import generators as generators
 from heddle.core.ops import indexing as indexing
 from heddle.core.ops import logic as logic
 from heddle.core.ops import matmul as matmul
 from heddle.core.ops import movement as movement
 from heddle.core.ops import normalization as normalization
 from heddle.core.ops import pooling as pooling
+from heddle.core.ops import quantization as quantization
 from heddle.core.ops import reduction as reduction
+from heddle.core.ops import sequences as sequences
 from heddle.core.ops import slicing as slicing
 from heddle.core.ops.registry import (
     OPERATORS,

@@ -153,7 +153,7 @@ def _weights(scores: Array) -> Array:
     """Softmax along the last axis; zeros where everything is hidden."""
     top = scores.max(axis=-1, keepdims=True, initial=-np.inf)
     raised = np.exp(scores - np.where(np.isneginf(top), np.zeros_like(top), top))
-    whole = raised.sum(axis=-1, keepdims=True)
+    whole = raised.sum(axis=-1, keepdims=True, dtype=widened(scores.dtype)).astype(scores.dtype)
     return np.asarray(raised / np.where(whole == 0, np.ones_like(whole), whole))
 
 

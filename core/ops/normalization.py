@@ -26,9 +26,9 @@ def along_axis_type(input: Operand, *, axis: int, **_: Any) -> Type:
 
 @op("Softmax", infer=along_axis_type)
 def softmax(input: Array, *, axis: int = -1) -> Array:
-    x = input.astype(widened(input.dtype))
-    raised = np.exp(x - np.max(x, axis=axis, keepdims=True, initial=-np.inf))
-    return np.asarray(raised / raised.sum(axis=axis, keepdims=True)).astype(input.dtype)
+    raised = np.exp(input - np.max(input, axis=axis, keepdims=True, initial=-np.inf))
+    total = raised.sum(axis=axis, keepdims=True, dtype=widened(input.dtype)).astype(input.dtype)
+    return np.asarray(raised / total)
 
 
 @op("LogSoftmax", infer=along_axis_type)

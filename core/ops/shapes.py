@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from heddle.core.errors import GraphError
-from heddle.core.ir import TensorType
+from heddle.core.ir import OptionalType, SequenceType, TensorType, Type
 from heddle.core.ir.types import UNKNOWN, Dim
 from heddle.core.ops.registry import Operand
 from numpy.typing import NDArray
@@ -72,6 +72,22 @@ def same_dim(name: str, dims: Sequence[Dim]) -> Dim:
         raise GraphError(f"{name}: dimensions differ: {' and '.join(str(size) for size in sizes)}")
     symbols = [dim for dim in dims if isinstance(dim, str) and dim != UNKNOWN]
     return sizes[0] if sizes else symbols[0] if symbols else UNKNOWN
+
+
+def joined(name: str, a: Type, b: Type) -> Type:
+    """The type of a value that is of either type: what both know of it."""
+    if isinstance(a, SequenceType) and isinstance(b, SequenceType):
+        return SequenceType(joined(name, a.element, b.element))
+    if isinstance(a, OptionalType) and isinstance(b, OptionalType):
+        return OptionalType(joined(name, a.element, b.element))
+    if isinstance(a, OptionalType) != isinstance(b, OptionalType):
+        whole, other = (a, b) if isinstance(a, OptionalType) else (b, a)
+        return joined(name, whole, OptionalType(other))
+    if not isinstance(a, TensorType) or not isinstance(b, TensorType) or a.dtype != b.dtype:
+        raise GraphError(f"{name}: the types differ: {a} and {b}")
+    if a.dims is None or b.dims is None or len(a.dims) != len(b.dims):
+        return with_dims(a, None)
+    return with_dims(a, tuple(x if x == y else UNKNOWN for x, y in zip(a.dims, b.dims, strict=True)))
 
 
 def with_dims(type: TensorType, dims: Dims | None) -> TensorType:
