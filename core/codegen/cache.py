@@ -1,0 +1,106 @@
+"""The cache of compiled objects on disk: by content, shared by processes, limited in size."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_LIMIT = 1 << 30
+_SUFFIX = ".o"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One stored object: its key, its bytes on disk, when it was last used (seconds since the epoch)."""
+
+    key: str
+    size: int
+    used: float
+
+
+def directory() -> Path:
+    """Where objects are kept: `$HEDDLE_CACHE_DIR`, else `~/.cache/heddle/objects`."""
+    chosen = os.environ.get("HEDDLE_CACHE_DIR")
+    if chosen:
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "heddle" / "objects"
+
+
+def limit() -> int:
+    """How many bytes the cache may hold: `$HEDDLE_CACHE_BYTES`, else 1 GiB."""
+    return int(os.environ.get("HEDDLE_CACHE_BYTES") or DEFAULT_LIMIT)
+
+
+def fetch(key: str) -> bytes | None:
+    """The object of a key, or None; what is fetched counts as used now."""
+    path = _path(key)
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)
+    return data
+
+
+def store(key: str, data: bytes) -> None:
+    """Keep an object. A cache that cannot be written to is no error: the object is compiled again next time."""
+    path = _path(key)
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+def entries() -> list[Entry]:
+    """Everything that is stored, the least recently used first."""
+    found = []
+    for path in _files():
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            found.append(Entry(path.stem, status.st_size, status.st_mtime))
+    return sorted(found, key=lambda entry: (entry.used, entry.key))
+
+
+def evict(most: int | None = None) -> int:
+    """Remove the least recently used objects until at most `most` bytes are left (`limit()`); gives how many went."""
+    stored = entries()
+    excess = sum(entry.size for entry in stored) - (limit() if most is None else most)
+    gone = 0
+    for entry in stored:
+        if excess <= 0:
+            break
+        _path(entry.key).unlink(missing_ok=True)
+        excess -= entry.size
+        gone += 1
+    return gone
+
+
+def clean() -> int:
+    """Remove everything; gives how many objects went."""
+    return evict(-1) if entries() else 0
+
+
+def _path(key: str) -> Path:
+    return directory() / key[:2] / f"{key}{_SUFFIX}"
+
+
+def _files() -> Iterator[Path]:
+    try:
+        folders = sorted(directory().iterdir())
+    except OSError:
+        return
+    for folder in folders:
+        if folder.is_dir():
+            yield from sorted(folder.glob(f"*{_SUFFIX}"))

@@ -1,0 +1,318 @@
+"""From tensor expressions to loop nests: flat offsets, merged axes, the order of loops, folds as accumulators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from heddle.core.codegen.affine import Affine, Axis, axis, flatten, of_axis, only_axis, substitute
+from heddle.core.codegen.loops import Buffer, Fail, If, Kind, Local, Set, Stmt, Store, element, nest, read
+from heddle.core.codegen.tensor import Check, Compute, Fold, Load, rewrite, walk
+from heddle.core.ir import Value
+from heddle.core.ops.scalar import BOOL, Expr, const
+
+_VECTORS = 4
+"""Vectors in a row of a block of accumulators."""
+
+
+@dataclass
+class Namer:
+    """Names of a kernel's variables and arrays, in order."""
+
+    count: int = 0
+
+    def local(self, expr: Expr) -> Local:
+        self.count += 1
+        return Local(f"s{self.count}", expr.dtype)
+
+    def array(self, expr: Expr, size: int) -> Buffer:
+        self.count += 1
+        return Buffer(f"acc{self.count}", expr.dtype, size, local=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Flat:
+    """A computation over flat memory: at every point of `axes`, `buffer[offset] = body`."""
+
+    axes: tuple[Axis, ...]
+    buffer: Buffer
+    offset: Affine
+    body: Expr
+
+
+def flat(compute: Compute, buffers: Callable[[Value], Buffer]) -> Flat:
+    """A computation with every index made a position in a dense row-major buffer."""
+    body = flat_expr(compute.body, buffers)
+    offset = flatten(compute.target, compute.output.shape)
+    return Flat(compute.axes, buffers(compute.output), offset, body)
+
+
+def flat_expr(expr: Expr, buffers: Callable[[Value], Buffer]) -> Expr:
+    """An expression with every index made a position in a dense row-major buffer."""
+
+    def leaf(load: Load) -> Expr:
+        return element(buffers(load.source), flatten(load.indices, load.source.shape))
+
+    return rewrite(expr, leaf=leaf)
+
+
+# -- merging axes --------------------------------------------------------------------------------------------------
+
+
+def merge_axes(item: Flat) -> Flat:
+    """The same computation with neighbouring axes made one wherever every offset runs through both evenly."""
+    axes = [a for a in item.axes if a.extent != 1]
+    position = 0
+    item = replace(item, axes=tuple(axes))
+    while position + 1 < len(item.axes):
+        outer, inner = item.axes[position : position + 2]
+        if _mergeable([item.offset, *_offsets(item.body)], outer, inner):
+            one = axis(outer.extent * inner.extent, outer.name)
+            mapping = {outer: one // inner.extent, inner: one % inner.extent}
+            rest = (*item.axes[:position], only_axis(one), *item.axes[position + 2 :])
+            item = Flat(rest, item.buffer, _replaced(item.offset, mapping), rewrite(item.body, mapping))
+        else:
+            position += 1
+    return replace(item, body=_merge_folds(item.body))
+
+
+def _replaced(index: Affine, mapping: dict[Axis, Affine]) -> Affine:
+    return substitute(index, mapping, lambda expr: rewrite(expr, mapping))
+
+
+def _merge_folds(expr: Expr) -> Expr:
+    """The expression with the neighbouring axes of its folds merged."""
+    for item in walk(expr):
+        if item.op != "fold":
+            continue
+        axes = item.value.axes
+        for position in range(len(axes) - 1):
+            outer, inner = axes[position : position + 2]
+            if _mergeable(_offsets(item.args[1]), outer, inner):
+                one = axis(outer.extent * inner.extent, outer.name)
+                body = rewrite(item.args[1], {outer: one // inner.extent, inner: one % inner.extent})
+                joined = (*axes[:position], only_axis(one), *axes[position + 2 :])
+                merged = Expr("fold", item.dtype, (item.args[0], body), Fold(joined, item.value.combine))
+                return _merge_folds(_exchange(expr, item, merged))
+    return expr
+
+
+def _exchange(expr: Expr, old: Expr, new: Expr) -> Expr:
+    if expr is old:
+        return new
+    args = tuple(_exchange(arg, old, new) for arg in expr.args)
+    if all(a is b for a, b in zip(args, expr.args, strict=True)):
+        return expr
+    return Expr(expr.op, expr.dtype, args, expr.value)
+
+
+def _offsets(expr: Expr) -> list[Affine]:
+    """Every index inside an expression."""
+    found = []
+    for item in walk(expr):
+        if item.op == "load":
+            found += item.value.indices
+        elif item.op == "index":
+            found.append(item.value)
+    return found
+
+
+def _mergeable(offsets: Sequence[Affine], outer: Axis, inner: Axis) -> bool:
+    for offset in offsets:
+        steps = dict(offset.terms)
+        if steps.get(outer, 0) != steps.get(inner, 0) * inner.extent:
+            return False
+        nested = [Affine(((atom, 1),)).axes for atom, _ in offset.terms if not isinstance(atom, Axis)]
+        if any(outer in axes or inner in axes for axes in nested):
+            return False
+    return True
+
+
+# -- statements ----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Block:
+    """Statements under construction; `scalar` puts folds before the place where their value is wanted."""
+
+    names: Namer
+    stmts: list[Stmt] = field(default_factory=list)
+
+    def scalar(self, expr: Expr) -> Expr:
+        """The expression without folds, after the statements that compute them."""
+        if not any(item.op == "fold" for item in walk(expr)):
+            return expr
+        if expr.op == "fold":
+            return self.fold(expr)
+        if expr.op == "if":
+            return self.choose(expr)
+        return Expr(expr.op, expr.dtype, tuple(self.scalar(arg) for arg in expr.args), expr.value)
+
+    def fold(self, expr: Expr) -> Expr:
+        initial, body = expr.args
+        local = self.names.local(expr)
+        self.stmts.append(Set(local, self.scalar(initial)))
+        inner = _Block(self.names)
+        value = inner.scalar(body)
+        inner.stmts.append(Set(local, rewrite(expr.value.combine, arguments=(read(local), value))))
+        self.stmts += nest(expr.value.axes, inner.stmts, ["fold"] * len(expr.value.axes))
+        return read(local)
+
+    def choose(self, expr: Expr) -> Expr:
+        local = self.names.local(expr)
+        condition = self.scalar(expr.args[0])
+        sides = []
+        for arg in expr.args[1:]:
+            side = _Block(self.names)
+            value = side.scalar(arg)
+            sides.append((*side.stmts, Set(local, value)))
+        self.stmts.append(If(condition, *sides))
+        return read(local)
+
+
+def statements(item: Flat, names: Namer, lanes: int) -> tuple[Stmt, ...]:
+    """The loop nest of a computation; `lanes` is how many floats a vector register holds."""
+    if any(a.extent == 0 for a in item.axes):
+        return ()
+    ordered = _by_store(merge_axes(item))
+    return _blocked(ordered, names, lanes) or _plain(ordered, names)
+
+
+def _by_store(item: Flat) -> Flat:
+    """The axes in the order in which memory is written, the contiguous one innermost."""
+    strides = [item.offset.stride(a) for a in item.axes]
+    if any(stride is None for stride in strides):
+        return item
+    order = sorted(range(len(strides)), key=lambda i: -abs(strides[i] or 0))
+    return replace(item, axes=tuple(item.axes[i] for i in order))
+
+
+def _plain(item: Flat, names: Namer) -> tuple[Stmt, ...]:
+    """One turn of the inner body for each element."""
+    block = _Block(names)
+    value = block.scalar(item.body)
+    body = (*block.stmts, Store(item.buffer, item.offset, value))
+    kinds: list[Kind] = ["parallel"]
+    return nest(item.axes, body, kinds)
+
+
+def _blocked(item: Flat, names: Namer, lanes: int) -> tuple[Stmt, ...] | None:
+    """Folds over a block of elements at once, along the axis in which memory is contiguous: rows x vectors."""
+    folds = _outer_folds(item.body)
+    if not folds or not item.axes or any(e.op == "if" for e in walk(item.body)):
+        return None
+    if any(inner.op == "fold" for f in folds for arg in f.args for inner in walk(arg)):
+        return None
+    column = item.axes[-1]
+    if item.offset.stride(column) != 1 or column.extent < 4 or not _suits(folds, column):
+        return None
+    row = _shared_row(item, folds, column)
+    width = min(column.extent, lanes * _VECTORS)
+    outer = tuple(a for a in item.axes if a not in (column, row))
+    stmts: list[Stmt] = []
+    whole, left = divmod(column.extent, width)
+    for start, count, wide in ((0, whole, width), (whole * width, 1, left)):
+        if count and wide:
+            stmts += _block(item, folds, names, (row, column), (start, count, wide))
+    return nest(outer, stmts, ["parallel"])
+
+
+def _block(
+    item: Flat, folds: Sequence[Expr], names: Namer, axes: tuple[Axis | None, Axis], span: tuple[int, int, int]
+) -> tuple[Stmt, ...]:
+    """Elements [start, start + count * wide) of the columns, in blocks."""
+    (row, column), (start, count, wide) = axes, span
+    height = _rows(row)
+    tile, lane = axis(count, "t"), axis(wide, "v")
+    group, line = axis(row.extent // height if row else 1, "g"), axis(height, "r")
+    mapping = {column: _single(tile) * wide + of_axis(only_axis(lane)) + start}
+    if row is not None:
+        mapping[row] = _single(group) * height + of_axis(only_axis(line))
+    inside: list[Axis] = [only_axis(line), only_axis(lane)]
+    kinds: list[Kind] = ["unroll", "vector"]
+    place = of_axis(only_axis(line)) * wide + of_axis(only_axis(lane))
+    stmts: list[Stmt] = []
+    results: dict[Expr, Expr] = {}
+    for expr in folds:
+        array = names.array(expr, height * wide)
+        initial, body = (rewrite(arg, mapping) for arg in expr.args)
+        stmts += nest(inside, [Store(array, place, initial)], kinds)
+        combined = rewrite(expr.value.combine, arguments=(element(array, place), body))
+        update = nest(inside, [Store(array, place, combined)], kinds)
+        stmts += nest(expr.value.axes, update, ["fold"] * len(expr.value.axes))
+        results[expr] = element(array, place)
+    value = rewrite(_exchanged(item.body, results), mapping)
+    stmts += nest(inside, [Store(item.buffer, _replaced(item.offset, mapping), value)], kinds)
+    return nest((only_axis(group), only_axis(tile)), stmts)
+
+
+def _single(index: Affine) -> Affine:
+    return of_axis(only_axis(index))
+
+
+def _exchanged(expr: Expr, results: dict[Expr, Expr]) -> Expr:
+    if expr in results:
+        return results[expr]
+    args = tuple(_exchanged(arg, results) for arg in expr.args)
+    if all(a is b for a, b in zip(args, expr.args, strict=True)):
+        return expr
+    return Expr(expr.op, expr.dtype, args, expr.value)
+
+
+def _outer_folds(expr: Expr) -> list[Expr]:
+    """The folds that stand in no other fold, each once."""
+    if expr.op == "fold":
+        return [expr]
+    found: dict[Expr, None] = {}
+    for arg in expr.args:
+        found.update(dict.fromkeys(_outer_folds(arg)))
+    return list(found)
+
+
+def _suits(folds: Sequence[Expr], column: Axis) -> bool:
+    """Whether what folds read along a column axis lies side by side, and going along the fold is no better."""
+    across, along = [], []
+    for expr in folds:
+        last = expr.value.axes[-1]
+        for load in (item.value for item in walk(expr) if item.op == "load"):
+            (offset,) = load.indices
+            across.append(offset.stride(column))
+            along.append(offset.stride(last))
+    if all(stride in (0, 1) for stride in across):
+        return 1 in across or not all(stride in (0, 1) for stride in along)
+    return False
+
+
+def _shared_row(item: Flat, folds: Sequence[Expr], column: Axis) -> Axis | None:
+    """An axis whose turns read the same row of some operand, which a block of rows then reads once."""
+    for candidate in reversed(item.axes[:-1]):
+        if _rows(candidate) == 1:
+            continue
+        for expr in folds:
+            for inner in walk(expr):
+                if inner.op == "load":
+                    (offset,) = inner.value.indices
+                    if offset.stride(column) == 1 and offset.stride(candidate) == 0:
+                        return candidate
+    return None
+
+
+def _rows(row: Axis | None) -> int:
+    """How many rows a block has: what divides the axis."""
+    return 1 if row is None else next(n for n in (6, 5, 4, 3, 2, 1) if row.extent % n == 0)
+
+
+def check_statements(check: Check, buffers: Callable[[Value], Buffer], number: int, names: Namer) -> tuple[Stmt, ...]:
+    """The loop that looks for a fault, and ends the run with its number."""
+    if any(a.extent == 0 for a in check.axes):
+        return ()
+    local = Local("bad", BOOL)
+    found = rewrite(flat_expr(check.bad, buffers))
+    block = _Block(names)
+    value = block.scalar(found)
+    block.stmts.append(Set(local, read(local) | value))
+    return (
+        Set(local, const(False, BOOL)),
+        *nest(check.axes, block.stmts, ["fold"] * len(check.axes)),
+        If(read(local), (Fail(number),)),
+    )

@@ -1,0 +1,149 @@
+"""A graph compiled to one native function: lowering, fusion, memory plan, kernels, and the run that calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from heddle.core.codegen.build import Unit, shared_object, unit
+from heddle.core.codegen.emit import attributes, emit
+from heddle.core.codegen.llvm import Function, module
+from heddle.core.codegen.loops import Buffer, Kernel
+from heddle.core.codegen.lower import Lowering, Step, lower
+from heddle.core.codegen.memory import Memory, Place, plan
+from heddle.core.codegen.nest import Namer, check_statements, flat, statements
+from heddle.core.codegen.target import Target
+from heddle.core.codegen.tensor import Check, View
+from heddle.core.codegen.values import I8, I32, PTR, constant
+from heddle.core.codegen.values import Value as Register
+from heddle.core.ir import Graph, Names, Value, dtype_name
+from heddle.core.runtime.abi import ENTRY
+from heddle.core.runtime.artifact import Artifact, Port, Signature
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One kernel of a region and the values that it is called with, in the order of its parameters."""
+
+    kernel: Kernel
+    values: tuple[Value, ...]
+    faults: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A region as calls of kernels over planned memory."""
+
+    graph: Graph
+    calls: tuple[Call, ...]
+    memory: Memory
+    constants: dict[str, NDArray[Any]]
+    faults: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(f"{call.kernel}\n  with {', '.join(map(str, call.values))}" for call in self.calls)
+
+
+def lower_graph(graph: Graph) -> tuple[list[Step], dict[Value, NDArray[Any]]]:
+    """The tensor expressions of all nodes, in order, and every constant, those that rules made included."""
+    names = Names(graph)
+    steps: list[Step] = []
+    tables: dict[Value, NDArray[Any]] = dict(graph.constants)
+    for node in graph.nodes:
+        lowering = Lowering(node, tables, names)
+        lower(lowering)
+        steps += lowering.steps
+        tables |= lowering.tables
+    return steps, tables
+
+
+def program(graph: Graph, target: Target) -> Program:
+    """The kernels of a region and the memory that they work in."""
+    steps, tables = lower_graph(graph)
+    steps, memory = plan(graph, steps, tables)
+    faults: list[str] = []
+    calls: list[Call] = []
+    lanes = target.lanes(4)
+    for step in steps:
+        if isinstance(step, View):
+            continue
+        call = _call(step, memory, faults, lanes)
+        if call.kernel.body:
+            calls.append(call)
+    constants = {memory.constant_names[value]: tables[value] for value in memory.constant_names}
+    return Program(graph, tuple(calls), memory, constants, tuple(faults))
+
+
+def _call(step: Step, memory: Memory, faults: list[str], lanes: int) -> Call:
+    buffers: dict[Value, Buffer] = {}
+
+    def buffer(value: Value) -> Buffer:
+        root = memory.root(value)
+        if root not in buffers:
+            buffers[root] = Buffer(f"b{len(buffers)}", root.dtype, root.tensor.size or 0)
+        return buffers[root]
+
+    names = Namer()
+    if isinstance(step, Check):
+        if step.message not in faults:
+            faults.append(step.message)
+        body = check_statements(step, buffer, faults.index(step.message) + 1, names)
+        written: frozenset[Buffer] = frozenset()
+    else:
+        assert not isinstance(step, View)
+        item = flat(step, buffer)
+        body = statements(item, names, lanes)
+        written = frozenset({item.buffer})
+    kernel = Kernel(tuple(buffers.values()), written, body)
+    return Call(kernel, tuple(buffers), isinstance(step, Check))
+
+
+def compile_region(graph: Graph, target: Target) -> Artifact:
+    """The artifact of a graph for a machine; BackendError names what no code is generated for."""
+    made = program(graph, target)
+    units: list[Unit] = []
+    names: list[str] = []
+    for call in made.calls:
+        name, one = unit(emit(call.kernel, "kernel", target), "kernel", target)
+        names.append(name)
+        units.append(one)
+    units.append(Unit(run_text(made, names, target)))
+    code = shared_object(units, [ENTRY], target)
+    return Artifact(
+        backend="host",
+        device="host",
+        signature=Signature(tuple(map(_port, graph.inputs)), tuple(map(_port, graph.outputs))),
+        code=code,
+        constants=made.constants,
+        workspace=made.memory.workspace,
+        meta={"faults": list(made.faults), "target": target.triple, "features": list(target.features)},
+        nodes=tuple(node.name for node in graph.nodes if node.name),
+    )
+
+
+def _port(value: Value) -> Port:
+    return Port(value.name, dtype_name(value.dtype), value.shape)
+
+
+def run_text(made: Program, names: Sequence[str], target: Target) -> str:
+    """The module of `heddle_run`, which calls the kernels in order."""
+    parameters = [(name, "ptr") for name in ("inputs", "outputs", "constants", "workspace", "services")]
+    f = Function(ENTRY, parameters, I32, attributes=attributes(target))
+    order = sorted(made.constants)
+    for name, call in zip(names, made.calls, strict=True):
+        pointers = [_pointer(f, made.memory.places[value], order) for value in call.values]
+        result = f.call(name, I32, [f["services"], *pointers])
+        if call.faults:
+            with f.when(f.compare("ne", result, constant(0, I32))):
+                f.give(result)
+    f.give(constant(0, I32))
+    return module([f], target.triple)
+
+
+def _pointer(f: Function, place: Place, order: Sequence[str]) -> Register:
+    if place.kind == "workspace":
+        return f.gep(f["workspace"], place.number, I8)
+    number = order.index(place.name) if place.kind == "constants" else place.number
+    return f.load(PTR, f.gep(f[place.kind], number, PTR), align=8)
