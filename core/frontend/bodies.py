@@ -70,4 +70,6 @@ def with_captures(call: Call, bodies: Mapping[str, tuple[Graph, Builder]]) -> Ca
     for name, (body, builder) in bodies.items():
         own = body.inputs[: len(body.inputs) - len(builder.captures)]
         attrs[name] = replace(body, inputs=(*own, *captures))
+    if captures and call.op != "If":
+        attrs["captures"] = len(captures)
     return Call(call.op, (*call.inputs, *captures), attrs, call.outputs)
