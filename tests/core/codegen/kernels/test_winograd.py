@@ -1,0 +1,79 @@
+"""Winograd's convolution: its matrices are exact, and its results are those of the plain sum of products."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from heddle.core.codegen.kernels import gemm, winograd
+from heddle.core.codegen.kernels.conv import Conv
+from heddle.core.codegen.kernels.image import Image, Window, arrange, per_channel, restore
+from heddle.core.codegen.kernels.tail import Tail
+from heddle.core.codegen.kernels.transform import filtering
+
+
+@pytest.mark.parametrize(("outputs", "taps"), [(2, 3), (4, 3), (6, 3), (2, 5), (3, 2)])
+def test_matrices_compute_the_correlation_exactly(outputs, taps):
+    matrices = filtering(outputs, taps)
+    size = outputs + taps - 1
+    for tap in range(taps):
+        for position in range(size):
+            weights = [row[tap] for row in matrices.weights]
+            data = [row[position] for row in matrices.before]
+            product = [a * b for a, b in zip(weights, data, strict=True)]
+            got = [sum((a * b for a, b in zip(row, product, strict=True)), Fraction(0)) for row in matrices.after]
+            assert got == [Fraction(position == i + tap) for i in range(outputs)]
+
+
+def correlate(x, w):
+    padded = np.pad(x.astype(np.float64), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
+    return np.einsum("nihwab,oiab->nohw", windows, w.astype(np.float64))
+
+
+SHAPES = [(16, 32, 8, 8, 1), (20, 33, 7, 7, 2), (32, 16, 14, 10, 1), (16, 16, 3, 5, 1)]
+
+
+@pytest.mark.parametrize("tile", [2, 4])
+@pytest.mark.parametrize(
+    "shape", [(16, 32, 8, 8, 1), (20, 33, 7, 7, 2), (32, 16, 14, 10, 1), (16, 16, 3, 5, 1)], ids=str
+)
+def test_results(native, guard, shape, tile):
+    inputs, outputs, height, width, batch = shape
+    rng = np.random.default_rng(inputs + height)
+    lanes = native.target.lanes(4)
+    out = Image(outputs, height, width, lanes, (1, 1, 1, 1), batch)
+    source = Image(inputs, height, width, lanes, (1, 1, 1, 1), batch)
+    problem = Conv(source, out, Window((3, 3), pads=(1, 1)))
+    assert winograd.applies(problem)
+    x = rng.standard_normal((batch, inputs, height, width)).astype(np.float32)
+    w = (rng.standard_normal((outputs, inputs, 3, 3)) / 10).astype(np.float32)
+    bias = rng.standard_normal(outputs).astype(np.float32)
+    extra = rng.standard_normal((batch, outputs, height, width)).astype(np.float32)
+    residual = Image(outputs, height, width, lanes, batch=batch)
+    tail = Tail(lambda f, a, o: f.add(f.add(a, o[0]), o[1]), (per_channel(lanes), residual.place()))
+    expected = correlate(x, w) + bias[:, None, None] + extra
+    filled = np.resize(bias, out.blocks * lanes)
+    for rows in {1, 2, -(-height // tile)}:
+        product = gemm.default(winograd._product(problem, rows * -(-width // tile)), native.target)
+        schedule = winograd.Schedule(tile, rows, product)
+        y = guard(arrange(np.full(expected.shape, 9, np.float32), out, fill=9))
+        packed = guard(winograd.pack(w, problem, native.target, schedule))
+        scratch = guard(np.zeros(-(-winograd.scratch_bytes(problem, schedule) // 64) * 64, np.uint8))
+        functions = winograd.winograd("k", native.target, problem, schedule, tail, internal=False)
+        native(functions, guard(arrange(x, source)), packed, y, guard(filled), guard(arrange(extra, residual)), scratch)
+        np.testing.assert_allclose(restore(y, out), expected, rtol=1e-4, atol=1e-4)
+        shaped = y.reshape(batch, out.blocks, height + 2, width + 2, lanes)
+        assert (shaped[:, :-1, 0] == 9).all()
+        assert (shaped[:, :-1, :, -1] == 9).all()
+
+
+def test_the_default_is_a_candidate(native):
+    lanes = native.target.lanes(4)
+    for channels, pixels in ((64, 56), (512, 7)):
+        image = Image(channels, pixels, pixels, lanes, (1, 1, 1, 1))
+        problem = Conv(image, image, Window((3, 3), pads=(1, 1)))
+        every = winograd.candidates(problem, native.target)
+        assert every[0] == winograd.default(problem, native.target)
+        assert 8 <= len(every) <= 30
