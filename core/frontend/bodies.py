@@ -9,7 +9,7 @@ from heddle.core.errors import GraphError
 from heddle.core.frontend.builder import Builder, Call
 from heddle.core.frontend.signature import Binding, bound_type
 from heddle.core.frontend.types import type_of
-from heddle.core.ir import Graph, SequenceType, TensorType, Type, tensor
+from heddle.core.ir import Graph, Node, SequenceType, TensorType, Type, tensor
 from onnx import GraphProto
 
 
@@ -73,3 +73,14 @@ def with_captures(call: Call, bodies: Mapping[str, tuple[Graph, Builder]]) -> Ca
     if captures and call.op != "If":
         attrs["captures"] = len(captures)
     return Call(call.op, (*call.inputs, *captures), attrs, call.outputs)
+
+
+def capture_count(node: Node) -> int:
+    """How many of a node's last operands are what its bodies capture: these have one name inside and outside."""
+    if node.op == "If":
+        return len(node.inputs) - 1
+    count = 0
+    for body in node.graphs.values():
+        while count < len(body.inputs) and body.inputs[-1 - count] == node.inputs[-1 - count]:
+            count += 1
+    return count

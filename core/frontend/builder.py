@@ -71,9 +71,9 @@ class Builder:
         self.inference.learn(node)
         return outputs
 
-    def apply(self, op: str, *inputs: Value | None, stem: str, **attrs: Any) -> Value:
+    def apply(self, op: str, *inputs: Value | None, stem: str, label: str = "", **attrs: Any) -> Value:
         """Add a node of one result, with a fresh name."""
-        (value,) = self.emit(Call(op, inputs, attrs), [stem])
+        (value,) = self.emit(Call(op, inputs, attrs), [stem], label)
         assert value is not None
         return value
 

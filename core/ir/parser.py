@@ -29,7 +29,10 @@ def parse(text: str, constants: Mapping[str, Array] | None = None) -> Graph:
     GraphError with the line when the text is not a graph, or an array is missing or of another type.
     """
     parser = _Parser(text, constants or {})
-    graph = parser.graph()
+    try:
+        graph = parser.graph()
+    except RecursionError:
+        raise parser.error("it is nested too deep") from None
     parser.expect_end()
     return graph
 
@@ -124,12 +127,15 @@ class _Parser:
 
     def node(self, scope: dict[str, Value]) -> Node:
         outputs: list[Value | None] = []
-        while True:
+        nothing = self.take("(")
+        while not nothing:
             outputs.append(None if self.take("_") else self.binding(scope))
             if not self.take(","):
                 break
+        if nothing:
+            self.expect(")")
         self.expect("=")
-        op = self.kind("word")
+        op = self.word()
         self.expect("(")
         inputs: list[Value | None] = []
         while self.separated(")"):
@@ -137,11 +143,14 @@ class _Parser:
         attrs = {}
         if self.take("{"):
             while self.separated("}"):
-                key = self.kind("word")
+                key = self.word()
                 self.expect("=")
                 attrs[key] = self.attribute()
         name = json.loads(self.kind("string")) if self.tokens[self.at][0] == "string" else ""
         return Node(op, tuple(inputs), tuple(outputs), attrs, name)
+
+    def word(self) -> str:
+        return str(json.loads(self.kind("string"))) if self.tokens[self.at][0] == "string" else self.kind("word")
 
     def name(self) -> str:
         token = self.kind("value")[1:]
@@ -184,6 +193,8 @@ class _Parser:
                 dims.append(int(token))
             elif kind == "word" or token == "?":
                 dims.append(token)
+            elif kind == "string":
+                dims.append(json.loads(token))
             else:
                 raise self.error(f"a dimension was expected, found {token!r}")
         return TensorType(dtype, tuple(dims))

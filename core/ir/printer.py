@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from heddle.core.ir.types import OptionalType, SequenceType, TensorType
+from heddle.core.ir.types import OptionalType, SequenceType, TensorType, print_word
 
 if TYPE_CHECKING:
     from heddle.core.ir.graph import Graph, Node, Value
@@ -34,10 +34,10 @@ def print_graph(graph: Graph, indent: str = "") -> str:
 
 def print_node(node: Node, indent: str = "") -> str:
     """One node as a line: results with types, operator, operands, attributes, where it came from."""
-    results = ", ".join("_" if value is None else _typed(value) for value in node.outputs)
+    results = ", ".join("_" if value is None else _typed(value) for value in node.outputs) or "()"
     operands = ", ".join("_" if value is None else print_name(value) for value in node.inputs)
-    attrs = ", ".join(f"{name}={print_attribute(attr, indent)}" for name, attr in node.attrs.items())
-    text = f"{results} = {node.op}({operands})"
+    attrs = ", ".join(f"{print_word(name)}={print_attribute(attr, indent)}" for name, attr in node.attrs.items())
+    text = f"{results} = {print_word(node.op)}({operands})"
     return text + (f" {{{attrs}}}" if attrs else "") + (f" {json.dumps(node.name)}" if node.name else "")
 
 

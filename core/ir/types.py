@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from dataclasses import dataclass
 
 from heddle.core.dtypes import DType as DType
@@ -13,6 +15,8 @@ Dim = int | str
 """A dimension: a size, the name of a symbol, or `"?"` where nothing is known (two unknowns are not equal)."""
 
 UNKNOWN: Dim = "?"
+
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class TensorType:
         return None if size is None else size * self.dtype.itemsize
 
     def __str__(self) -> str:
-        dims = "*" if self.dims is None else ",".join(str(dim) for dim in self.dims)
+        dims = "*" if self.dims is None else ",".join(_print_dim(dim) for dim in self.dims)
         return f"{dtype_name(self.dtype)}[{dims}]"
 
 
@@ -67,6 +71,15 @@ class OptionalType:
 
 
 Type = TensorType | SequenceType | OptionalType
+
+
+def print_word(word: str) -> str:
+    """A word of the text form, in quotes where it would not read back as one."""
+    return word if _WORD.fullmatch(word) and word not in ("inf", "nan", "_") else json.dumps(word)
+
+
+def _print_dim(dim: Dim) -> str:
+    return print_word(dim) if isinstance(dim, str) and dim != UNKNOWN else str(dim)
 
 
 def tensor(dtype: str | DType, *dims: Dim) -> TensorType:
