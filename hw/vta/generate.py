@@ -13,11 +13,15 @@ from heddle.hw.vta.config import Config, load_config, log2
 from heddle.hw.vta.description import HEADER_BITS, INSTRUCTION_BITS, description
 from heddle.hw.vta.isa import TOKEN_BITS, counter_names, layout, opcodes
 
+OUT_DEPTH = 16
+"""Vectors that wait between the drain and memory."""
+
 
 def system_verilog(config: Config) -> str:
     """The package `vta_pkg` for a configuration: parameters, instruction structures, registers, errors, counters."""
     parts = [
         f"// Generated from isa.toml for configuration {config.name}: do not edit.",
+        "/* verilator lint_off UNUSEDPARAM */  // no module needs all of them",
         "package vta_pkg;",
         *(f"  localparam int {name} = {value};" for name, value in _parameters(config).items()),
         f"  localparam logic [31:0] VERSION_WORD = 32'h{version_word(config):08x};",
@@ -47,9 +51,16 @@ def _parameters(config: Config) -> dict[str, int]:
         **depths,
         **{name.upper(): width for name, width in config.widths().items()},
         "UOP_BITS": config.uop_bits,
+        "UOPS_PER_BEAT": config.uops_per_beat,
+        "UOP_LINE": log2(config.element_count("uop")),
+        "INP_CHUNKS": config.inp_bytes // config.beat_bytes,
+        "WGT_CHUNKS": config.wgt_bytes // config.beat_bytes,
+        "PRM_CHUNKS": config.prm_bytes // config.beat_bytes,
+        "OUT_BEATS": config.out_bytes // config.beat_bytes,
         "QUEUE_DEPTH": config.queue_depth,
         "READ_WINDOW": config.read_window,
         "RESIDUAL_DEPTH": config.residual_depth,
+        "OUT_DEPTH": OUT_DEPTH,
         "DEPTHWISE": int(config.depthwise),
         "COUNTERS": len(counter_names()),
     }

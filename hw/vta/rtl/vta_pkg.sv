@@ -1,4 +1,5 @@
 // Generated from isa.toml for configuration reference: do not edit.
+/* verilator lint_off UNUSEDPARAM */  // no module needs all of them
 package vta_pkg;
   localparam int BI = 16;
   localparam int BO = 16;
@@ -18,9 +19,16 @@ package vta_pkg;
   localparam int ANY_INDEX = 13;
   localparam int UOP_COUNT = 14;
   localparam int UOP_BITS = 32;
+  localparam int UOPS_PER_BEAT = 4;
+  localparam int UOP_LINE = 11;
+  localparam int INP_CHUNKS = 1;
+  localparam int WGT_CHUNKS = 16;
+  localparam int PRM_CHUNKS = 9;
+  localparam int OUT_BEATS = 1;
   localparam int QUEUE_DEPTH = 64;
   localparam int READ_WINDOW = 256;
   localparam int RESIDUAL_DEPTH = 128;
+  localparam int OUT_DEPTH = 16;
   localparam int DEPTHWISE = 1;
   localparam int COUNTERS = 24;
   localparam logic [31:0] VERSION_WORD = 32'h61470001;
@@ -249,6 +257,7 @@ package vta_pkg;
   localparam logic [11:0] REG_HEAD_LOAD = 12'h01c;
   localparam logic [11:0] REG_HEAD_COMPUTE = 12'h020;
   localparam logic [11:0] REG_HEAD_STORE = 12'h024;
+  localparam logic [11:0] REG_COUNT = 12'h028;
   localparam logic [11:0] REG_BASE0 = 12'h040;
   localparam logic [11:0] REG_COUNTER0 = 12'h100;
   localparam int ERROR_ILLEGAL = 0;

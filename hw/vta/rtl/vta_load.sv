@@ -1,0 +1,195 @@
+// LOAD: requests boxes of memory and writes what comes, with padding around it, to inp, wgt, uop and prm. The requests of
+// several LOADs may be under way; their data comes in order.
+/* verilator lint_off PINCONNECTEMPTY */  // outputs of queues that are not needed here
+module vta_load
+  import vta_pkg::*;
+#(
+  parameter int INDEX = 24
+) (
+  input logic clk,
+  input logic rst,
+  input logic stop,
+  input logic [15:0][31:0] base,
+  // queue and tokens
+  input logic head_valid,
+  input logic [127:0] head_word,
+  input logic [INDEX-1:0] head_index,
+  output logic head_pop,
+  input logic token,
+  output logic token_pop,
+  output logic token_push,
+  // requests and data of memory
+  output logic req_valid,
+  input logic req_ready,
+  output logic [31:0] req_address,
+  output logic [7:0] req_beats,
+  input logic data_valid,
+  output logic data_ready,
+  input logic [BUS-1:0] data,
+  // memories on chip
+  output logic write_inp,
+  output logic write_wgt,
+  output logic write_uop,
+  output logic write_prm,
+  output logic [INP_CHUNKS-1:0] inp_mask,
+  output logic [WGT_CHUNKS-1:0] wgt_mask,
+  output logic [PRM_CHUNKS-1:0] prm_mask,
+  output logic [ANY_INDEX-1:0] element,
+  output logic [BUS-1:0] write_data,
+  // state
+  output logic bounds,
+  output logic [INDEX-1:0] bounds_index,
+  output logic quiet,
+  output logic counts_data,
+  output logic counts_memory,
+  output logic counts_wait
+);
+  typedef struct packed {
+    logic [INDEX-1:0] index;
+    logic push;
+    logic [1:0] mem;
+    logic [ANY_INDEX-1:0] sram;
+    logic [12:0] x_low, x_high, x_total;
+    logic [11:0] y_low, y_high, y_total;
+    logic [11:0] z_low, z_high, z_total;
+    logic [7:0] value;
+  } box_t;
+
+  // registers
+  // views of one instruction, each of which uses some of the bits
+  /* verilator lint_off UNUSEDSIGNAL */
+  sync_t sync;
+  load_t load;
+  stride_t stride;
+  pad_t pad_word;
+  pad_t pad;
+  /* verilator lint_on UNUSEDSIGNAL */
+  assign sync = head_word;
+  assign load = head_word;
+  assign stride = head_word;
+  assign pad_word = head_word;
+  logic [3:0][23:0] stride_y, stride_z;
+  wire is_load = sync.opcode == OP_LOAD;
+  wire is_sync = sync.opcode == OP_SYNC;
+  wire sets = head_valid && !is_load && !is_sync && !stop;
+  always_ff @(posedge clk)
+    if (rst) begin
+      stride_y <= '0;
+      stride_z <= '0;
+      pad <= '0;
+    end else if (sets) begin
+      if (sync.opcode == OP_STRIDE) begin
+        stride_y[stride.mem] <= stride.y;
+        stride_z[stride.mem] <= stride.z;
+      end else pad <= pad_word;
+    end
+
+  // requests
+  localparam int BURST = READ_WINDOW / 2 < 64 ? READ_WINDOW / 2 : 64;
+  logic box_busy, box_valid, pending_full, pending_valid, pending_pop;
+  logic [31:0] row_beats, under_way;
+  box_t box, pending;
+  wire tokens = !sync.pop_next || token;
+  wire start = head_valid && is_load && tokens && !box_busy && !pending_full && !stop;
+  wire synced = head_valid && is_sync && tokens && !box_busy && !pending_valid && !stop;
+  assign head_pop = sets || start || synced;
+  assign token_pop = (start || synced) && sync.pop_next;
+  always_comb
+    case (load.mem)
+      2'(MEMORY_INP): row_beats = 32'(load.x) * INP_CHUNKS;
+      2'(MEMORY_WGT): row_beats = 32'(load.x) * WGT_CHUNKS;
+      2'(MEMORY_UOP): row_beats = 32'(load.x);
+      default: row_beats = 32'(load.x) * PRM_CHUNKS;
+    endcase
+  vta_box #(.MAX_BURST(BURST)) u_box (
+    .clk, .rst, .start, .address(base[load.base] + (32'(load.offset) << BEAT_SHIFT)), .row_beats, .y(load.y), .z(load.z),
+    .stride_y(stride_y[load.mem]), .stride_z(stride_z[load.mem]), .busy(box_busy), .valid(box_valid), .ready(req_valid && req_ready),
+    .burst_address(req_address), .burst_beats(req_beats)
+  );
+  assign req_valid = box_valid && under_way + 32'(req_beats) <= READ_WINDOW;
+  wire taken = data_valid && data_ready;
+  always_ff @(posedge clk)
+    if (rst) under_way <= '0;
+    else under_way <= under_way + (req_valid && req_ready ? 32'(req_beats) : 32'd0) - 32'(taken);
+
+  // what will come, in order
+  wire padded = load.mem == 2'(MEMORY_INP);
+  always_comb begin
+    box.index = head_index;
+    box.push = load.push_next;
+    box.mem = load.mem;
+    box.sram = load.sram;
+    box.value = pad.value;
+    box.x_low = padded ? 13'(pad.x_before) : 13'd0;
+    box.y_low = padded ? 12'(pad.y_before) : 12'd0;
+    box.z_low = padded ? 12'(pad.z_before) : 12'd0;
+    box.x_high = box.x_low + 13'(load.x);
+    box.y_high = box.y_low + 12'(load.y);
+    box.z_high = box.z_low + 12'(load.z);
+    box.x_total = padded ? box.x_high + 13'(pad.x_after) : box.x_high;
+    box.y_total = padded ? box.y_high + 12'(pad.y_after) : box.y_high;
+    box.z_total = padded ? box.z_high + 12'(pad.z_after) : box.z_high;
+  end
+  vta_fifo #(.W($bits(box_t)), .DEPTH(8)) u_pending (
+    .clk, .rst, .push(start), .din(box), .pop(pending_pop), .valid(pending_valid), .full(pending_full), .dout(pending), .count()
+  );
+
+  // writes: one beat, or one element of padding, per cycle
+  logic [12:0] x;
+  logic [11:0] y, z;
+  logic [31:0] chunk, at;
+  logic [31:0] chunks, depth;
+  always_comb
+    case (pending.mem)
+      2'(MEMORY_INP): {chunks, depth} = {32'(INP_CHUNKS), 32'(INP_DEPTH)};
+      2'(MEMORY_WGT): {chunks, depth} = {32'(WGT_CHUNKS), 32'(WGT_DEPTH)};
+      2'(MEMORY_UOP): {chunks, depth} = {32'd1, 32'(UOP_DEPTH / UOPS_PER_BEAT)};
+      default: {chunks, depth} = {32'(PRM_CHUNKS), 32'(PRM_DEPTH)};
+    endcase
+  wire in_box = x >= pending.x_low && x < pending.x_high && y >= pending.y_low && y < pending.y_high
+      && z >= pending.z_low && z < pending.z_high;
+  assign data_ready = pending_valid && in_box;
+  wire wrote = pending_valid && (!in_box || data_valid);
+  wire element_done = wrote && (!in_box || chunk == chunks - 1);
+  wire x_done = x + 1'b1 == pending.x_total;
+  wire y_done = y + 1'b1 == pending.y_total;
+  wire z_done = z + 1'b1 == pending.z_total;
+  assign pending_pop = element_done && x_done && y_done && z_done;
+  wire [31:0] target = 32'(pending.sram) + at;
+  wire fits = target < depth;
+  assign element = target[ANY_INDEX-1:0];
+  assign write_inp = wrote && fits && pending.mem == 2'(MEMORY_INP);
+  assign write_wgt = wrote && fits && pending.mem == 2'(MEMORY_WGT);
+  assign write_uop = wrote && fits && pending.mem == 2'(MEMORY_UOP);
+  assign write_prm = wrote && fits && pending.mem == 2'(MEMORY_PRM);
+  assign write_data = in_box ? data : {BEAT_BYTES{pending.value}};
+  assign inp_mask = in_box ? INP_CHUNKS'(1) << chunk : '1;
+  assign wgt_mask = WGT_CHUNKS'(1) << chunk;
+  assign prm_mask = PRM_CHUNKS'(1) << chunk;
+  assign bounds = wrote && !fits;
+  assign bounds_index = pending.index;
+  always_ff @(posedge clk)
+    if (rst || pending_pop) begin
+      x <= '0;
+      y <= '0;
+      z <= '0;
+      chunk <= '0;
+      at <= '0;
+    end else if (wrote) begin
+      chunk <= element_done ? 32'd0 : chunk + 1;
+      if (element_done) begin
+        at <= at + 1;
+        x <= x_done ? 13'd0 : x + 1'b1;
+        if (x_done) begin
+          y <= y_done ? 12'd0 : y + 1'b1;
+          if (y_done) z <= z + 1'b1;
+        end
+      end
+    end
+
+  assign token_push = (pending_pop && pending.push) || (synced && sync.push_next);
+  assign quiet = !pending_valid && !box_busy;
+  assign counts_data = wrote;
+  assign counts_memory = !wrote && !quiet;
+  assign counts_wait = quiet && head_valid && (is_load || is_sync) && !tokens;
+endmodule
