@@ -35,7 +35,8 @@ class TestArguments:
         unaligned = raw[1:].view(np.float32)
         unaligned[:] = X
         reversed_, strided = X[::-1], np.repeat(X, 2)[::2]
-        assert not (unaligned.flags.aligned or strided.flags.c_contiguous)
+        assert not unaligned.flags.aligned
+        assert not strided.flags.c_contiguous
         for x in (reversed_, strided, unaligned):
             assert np.array_equal(exe(x, X)["c"], x + X)
             assert np.array_equal(exe(X, x)["c"], x + X)
@@ -92,9 +93,7 @@ class TestArguments:
 
         def work(k):
             x = np.full(16, k, np.float32)
-            for _ in range(300):
-                if not np.array_equal(exe(x, X)["c"], x + X):
-                    wrong.append(k)
+            wrong.extend(k for _ in range(300) if not np.array_equal(exe(x, X)["c"], x + X))
 
         threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
         for thread in threads:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def test_a_memory_that_is_not_there(make, device):
 
 def test_device_memory_is_shared_by_lives_and_reused_by_calls(make, device):
     names = "abcdefgh"
-    steps = [make.toy(f"{a}@dram", f"{b}@dram", "i[0] + 1") for a, b in zip(names, names[1:], strict=False)]
+    steps = [make.toy(f"{a}@dram", f"{b}@dram", "i[0] + 1") for a, b in pairwise(names)]
     exe = make.executable(make.schedule("a", "h", steps), devices={"toy": device})
     for _ in range(3):
         assert np.array_equal(exe(X)["h"], X + 7)

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import zipfile
+from contextlib import suppress
 
 import ml_dtypes
 import numpy as np
@@ -34,11 +35,9 @@ def exe(make, device):
         "none": np.zeros((0, 3), np.int64),
         "w": weight.copy(),
     }
+    meta = {"faults": ["no"], "t": [1, {"x": None}]}
     steps = [
-        make.step(
-            make.c("a", "b", SCALE, constants={"w": weight}, meta={"faults": ["no"], "t": [1, {"x": None}]}, nodes=("n",)),
-            "first",
-        ),
+        make.step(make.c("a", "b", SCALE, constants={"w": weight}, meta=meta, nodes=("n",)), "first"),
         make.step(
             make.toy("b@dram", "c@dram", "i[0] * k['w']", constants=odd, workspace=5),
             "second",
@@ -193,10 +192,8 @@ def test_no_sealed_nonsense_crashes_the_reader(exe, tmp_path, bad):
 
         path.write_bytes(good)
         reseal(path, change)
-        try:
+        with suppress(ArtifactError):  # any other exception fails the test
             read_file(path)
-        except ArtifactError as error:
-            assert str(error)  # any other exception fails the test
 
 
 def test_what_is_no_file_of_ours(exe, tmp_path):

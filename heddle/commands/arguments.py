@@ -1,0 +1,56 @@
+"""The options that several commands share, and how their texts are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Model = Annotated[Path, typer.Argument(help="An ONNX model.", metavar="MODEL.onnx", show_default=False)]
+Backends = Annotated[
+    str,
+    typer.Option("--backends", "-b", help="Backends, separated by commas; the first that takes a node gets it."),
+]
+Place = Annotated[str, typer.Option(help="How parts are given to backends: `order`, or `cost` by modelled time.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="BACKEND.FIELD=VALUE", help="An option of a backend, as `vta.config=large`."),
+]
+ShapeTexts = Annotated[
+    list[str] | None,
+    typer.Option("--shape", metavar="INPUT=D,D,...", help="The shape of an input, as `input=1,3,224,224`."),
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Fail when a node falls back to a backend that takes everything.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def names(text: str) -> list[str]:
+    """`a,b` as a list."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def settings(texts: Iterable[str] | None, flag: str = "--set") -> dict[str, dict[str, Any]]:
+    """`["vta.config=large"]` as `{"vta": {"config": "large"}}`."""
+    found: dict[str, dict[str, Any]] = {}
+    for text in texts or ():
+        where, equals, value = text.partition("=")
+        name, dot, key = where.partition(".")
+        if not (equals and dot and name and key):
+            raise typer.BadParameter(f"{text!r}: NAME.FIELD=VALUE is expected, as vta.config=large", param_hint=flag)
+        found.setdefault(name, {})[key] = value
+    return found
+
+
+def shapes(texts: Iterable[str] | None) -> dict[str, list[int | str]] | None:
+    """`["x=1,N,3"]` as `{"x": [1, "N", 3]}`; None when there is none."""
+    found: dict[str, list[int | str]] = {}
+    for text in texts or ():
+        name, equals, dims = text.rpartition("=")
+        if not (equals and name):
+            raise typer.BadParameter(f"{text!r}: INPUT=D,D,... is expected, as x=1,3,224,224", param_hint="--shape")
+        found[name] = [int(dim) if dim.isdigit() else dim for dim in names(dims)]
+    return found or None

@@ -1,0 +1,69 @@
+"""`heddle compile`: an ONNX model in, one file out that runs without a compiler."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import heddle
+from heddle.commands import arguments
+from heddle.commands.display import OUT, print_json, print_regions, progress, size
+
+
+def command(
+    model: arguments.Model,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file to write; MODEL.heddle by default.")
+    ] = None,
+    backends: arguments.Backends = "host",
+    place: arguments.Place = "order",
+    set_: arguments.Settings = None,
+    shape: arguments.ShapeTexts = None,
+    strict: arguments.Strict = False,
+    on_fault: Annotated[
+        str | None, typer.Option(help="`host` adds host code for every region, which answers when a device fails.")
+    ] = None,
+    keep: Annotated[
+        list[str] | None, typer.Option(help="A value inside the model to give out as a further output.")
+    ] = None,
+    json: arguments.AsJson = False,
+) -> None:
+    """Compile an ONNX model across backends into one file.
+
+    The file holds the code of every region and the weights; `heddle run` and `heddle.load` need no compiler for it.
+
+    Examples:
+
+        heddle compile model.onnx
+
+        heddle compile model.onnx -o model.heddle --backends vta,host --set vta.config=large
+
+        heddle compile model.onnx --shape input=1,3,224,224 --strict --json
+    """
+    start = time.perf_counter()
+    with progress(f"compiling {model.name}") as advance:
+        executable = heddle.compile(
+            model,
+            arguments.names(backends),
+            arguments.shapes(shape),
+            place=place,
+            strict=strict,
+            options=arguments.settings(set_),
+            on_fault=on_fault,
+            keep=tuple(keep or ()),
+            progress=advance,
+        )
+    if not executable.schedules:
+        open_dims = ", ".join(f"{spec.name}: {spec}" for spec in executable.inputs)
+        raise heddle.InputError(f"{model}: its inputs have open dimensions ({open_dims}); fix them with --shape")
+    target = output or model.with_suffix(".heddle")
+    executable.save(target)
+    seconds, written = time.perf_counter() - start, target.stat().st_size
+    if json:
+        print_json({"file": str(target), "bytes": written, "seconds": seconds, "plan": executable.plan.json()})
+        return
+    print_regions(executable.plan)
+    OUT.print(f"wrote {target} ({size(written)}) in {seconds:.2f} s", highlight=False, markup=False)

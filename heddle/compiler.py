@@ -1,0 +1,203 @@
+"""From a model to an executable, in one straight line: import, optimise, plan, compile each region."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from onnx import ModelProto
+
+from heddle.core.errors import HeddleError, ModelError
+from heddle.core.frontend import import_model
+from heddle.core.ir import Graph, Phase, TensorType, Value, dtype_name
+from heddle.core.plugin import Backend, Region, compile_region, get_backend, plugins, run_passes
+from heddle.core.runtime.artifact import Artifact
+from heddle.core.runtime.device import Device
+from heddle.core.runtime.executable import TIMEOUT, Executable
+from heddle.core.runtime.schedule import Schedule, Step, TensorSpec
+from heddle.partition import Plan
+from heddle.partition import plan as partition
+
+Source = str | os.PathLike[str] | bytes | ModelProto
+Shapes = Mapping[str, Sequence[int | str]]
+Options = Mapping[str, Mapping[str, Any]]
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, and how many parts of it are done of how many."""
+
+HOST = "host"
+
+
+def compile(
+    model: Source,
+    backends: Sequence[str | Backend] = (HOST,),
+    shapes: Shapes | None = None,
+    *,
+    place: str = "order",
+    strict: bool = False,
+    options: Options | None = None,
+    on_fault: str | None = None,
+    keep: Sequence[str] = (),
+    devices: Mapping[str, Device | Mapping[str, Any]] | None = None,
+    timeout: float | None = TIMEOUT,
+    progress: Progress | None = None,
+) -> Executable:
+    """Compile a model (a path, its bytes or a ModelProto) across backends, the most wanted first.
+
+    `shapes` fixes symbolic dimensions of inputs by name; without it they are compiled for at the first call with
+    each set of shapes. `place` says how parts are given to backends; `strict` demands that no node falls back to a
+    backend that takes everything while others are listed. `options` are the backends' own, as
+    `{"vta": {"config": "large"}}`. `on_fault="host"` adds host code for every region, which answers when a device
+    fails. `keep` names values inside the model to give out as further outputs. `devices` gives open devices or
+    their options by name, and `timeout` is the most seconds that a step may run on one.
+
+    ModelError when the model is unsound or has operators that Heddle lacks; RefusedError when a node has no place;
+    BackendError when a backend fails.
+    """
+    if on_fault not in (None, HOST):
+        raise HeddleError(f"compile: on_fault is {on_fault!r}, it is None or {HOST!r}")
+    job = _Job(model, open_backends(backends, options), place, strict, on_fault == HOST, tuple(keep), progress)
+    graph = job.graph(shapes)
+    inputs, outputs = tuple(map(spec, graph.inputs)), tuple(map(spec, graph.outputs))
+    fixed = all(each.shape is not None for each in inputs)
+    schedules = [job.schedule(graph)] if fixed else []
+    return Executable(
+        graph.name,
+        inputs,
+        outputs,
+        schedules,
+        specialise=None if fixed else job.specialise,
+        devices=devices,
+        timeout=timeout,
+    )
+
+
+def plan(
+    model: Source,
+    backends: Sequence[str | Backend] = (HOST,),
+    shapes: Shapes | None = None,
+    *,
+    place: str = "order",
+    strict: bool = False,
+    options: Options | None = None,
+) -> Plan:
+    """Which backend would compute which part of a model; takes what `compile` takes."""
+    job = _Job(model, open_backends(backends, options), place, strict)
+    return job.plan(job.graph(shapes))
+
+
+def open_backends(backends: Sequence[str | Backend], options: Options | None = None) -> tuple[Backend, ...]:
+    """The backends of these names with their options; backends that are open already stay as they are."""
+    options = options or {}
+    names = [backend if isinstance(backend, str) else backend.name for backend in backends]
+    if not names:
+        raise HeddleError("backends: none is listed; name at least one, as 'host'")
+    for name in names:
+        if names.count(name) > 1:
+            raise HeddleError(f"backends: {name!r} is listed twice")
+    for name in options:
+        if name not in names:
+            raise HeddleError(f"options: {name!r} is not among the backends {', '.join(names)}")
+    return tuple(
+        get_backend(backend, options.get(backend)) if isinstance(backend, str) else backend for backend in backends
+    )
+
+
+def spec(value: Value) -> TensorSpec:
+    """An input or output of a graph as the runtime declares it."""
+    if not isinstance(value.type, TensorType) or value.type.dims is None:
+        raise ModelError(f"{value}: it is {value.type}; a model's inputs and outputs must be tensors of known rank")
+    return TensorSpec(value.name, dtype_name(value.type.dtype), value.type.dims)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What was asked for; makes a schedule for any input shapes."""
+
+    model: Source
+    backends: tuple[Backend, ...]
+    place: str
+    strict: bool
+    survive: bool = False
+    keep: tuple[str, ...] = ()
+    progress: Progress | None = field(default=None, compare=False)
+
+    def graph(self, shapes: Shapes | None) -> Graph:
+        self._tell("import", 0, 1)
+        graph = import_model(self.model, shapes)
+        if not self.keep:
+            return graph
+        values = {value.name: value for value in graph.values}
+        for name in self.keep:
+            if name not in values:
+                raise HeddleError(f"keep: there is no value {name!r} in the model")
+        known = {value.name for value in graph.outputs}
+        kept = tuple(values[name] for name in dict.fromkeys(self.keep) if name not in known)
+        return replace(graph, outputs=(*graph.outputs, *kept))
+
+    def plan(self, graph: Graph) -> Plan:
+        """Where each node runs, after all passes over the whole graph."""
+        self._tell("optimise", 0, 1)
+        for backend in self.backends:
+            graph = run_passes(backend, Phase.BEFORE_PARTITION, graph)
+        self._tell("plan", 0, 1)
+        chosen = [backend for backend in self.backends if not (self.strict and backend.takes_all)]
+        made = partition(graph, chosen or self.backends, self.place)
+        plugins().announce("heddle_plan_done", plan=made)
+        return made
+
+    def specialise(self, shapes: Mapping[str, tuple[int, ...]]) -> Schedule:
+        return self.schedule(self.graph(shapes))
+
+    def schedule(self, graph: Graph) -> Schedule:
+        """The graph compiled region by region."""
+        made = self.plan(graph)
+        steps = []
+        for done, region in enumerate(made.regions):
+            self._tell("compile", done, len(made.regions))
+            steps.append(self._step(region))
+        self._tell("compile", len(steps), len(steps))
+        outputs = tuple(
+            replace(spec(result), name=declared.name)
+            for declared, result in zip(graph.outputs, made.outputs, strict=True)
+        )
+        return Schedule(
+            tuple(map(spec, made.inputs)),
+            outputs,
+            tuple(value.name for value in made.outputs),
+            tuple(steps),
+            {value.name: array for value, array in made.constants.items()},
+        )
+
+    def _step(self, region: Region) -> Step:
+        backend = next(backend for backend in self.backends if backend.name == region.backend)
+        artifact = self._artifact(backend, region)
+        fallback = None
+        if self.survive and backend.name != HOST:
+            host = next((backend for backend in self.backends if backend.name == HOST), None) or get_backend(HOST)
+            fallback = self._artifact(host, replace(region, backend=HOST, matches=()))
+        names = region.body
+        return Step(
+            region.name,
+            artifact,
+            tuple(value.name for value in names.inputs),
+            tuple(value.name for value in names.outputs),
+            fallback,
+        )
+
+    def _artifact(self, backend: Backend, region: Region) -> Artifact:
+        start = time.perf_counter()
+        region = replace(region, body=run_passes(backend, Phase.REGION, region.body))
+        artifact = compile_region(backend, region).artifact
+        plugins().announce(
+            "heddle_region_compiled", region=region, artifact=artifact, seconds=time.perf_counter() - start
+        )
+        if artifact.nodes:
+            return artifact
+        return replace(artifact, nodes=tuple(dict.fromkeys(node.name for node in region.body.nodes if node.name)))
+
+    def _tell(self, what: str, done: int, total: int) -> None:
+        if self.progress is not None:
+            self.progress(what, done, total)
