@@ -1,5 +1,6 @@
 """Patterns: traced functions that are matcher, printer and reference meaning in one."""
 
+from heddle.core.pattern.attributes import attribute
 from heddle.core.pattern.conditions import (
     Condition,
     Failure,
@@ -30,6 +31,7 @@ from heddle.core.pattern.predicates import (
     equals,
     multiple_of,
 )
+from heddle.core.pattern.quantized import dequantize, quantize, quantized
 from heddle.core.pattern.subgraph import subgraph
 from heddle.core.pattern.trace import (
     any_of,
@@ -63,9 +65,11 @@ __all__ = [
     "at_least",
     "at_most",
     "attr",
+    "attribute",
     "between",
     "binary",
     "const",
+    "dequantize",
     "describe",
     "differs",
     "dim",
@@ -82,6 +86,8 @@ __all__ = [
     "optional",
     "owned_nodes",
     "pattern",
+    "quantize",
+    "quantized",
     "rank",
     "repeat",
     "several",

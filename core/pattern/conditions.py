@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from heddle.core.ir import Node, TensorType, Value
 from heddle.core.ir.graph import Array
-from heddle.core.ops import operator
 from heddle.core.pattern import predicates
+from heddle.core.pattern.attributes import attribute
 from heddle.core.pattern.predicates import Predicate, show
 
 
@@ -255,11 +255,8 @@ def _attr(facts: Facts, of: str, key: Any) -> Any:
     node = facts.node(of)
     if node is None:
         return None
-    if key in node.attrs:
-        return node.attrs[key]
-    definition = operator(node.op)
-    default = None if definition is None else definition.attributes.get(key)
-    return Unknown("its default") if default is None else default
+    found = attribute(node, key)
+    return Unknown("absent") if found is None else found
 
 
 def _dtype(facts: Facts, of: str, _: Any) -> Any:

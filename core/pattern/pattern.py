@@ -12,6 +12,7 @@ from heddle.core.errors import GraphError
 from heddle.core.ir import Graph, Node, Value
 from heddle.core.ir.graph import Array
 from heddle.core.ir.printer import print_name
+from heddle.core.pattern.attributes import attribute
 from heddle.core.pattern.conditions import Condition, Failure
 from heddle.core.pattern.subgraph import subgraph
 from heddle.core.pattern.trace import trace
@@ -69,8 +70,14 @@ class Match:
     def value(self, name: str) -> Value | None:
         return self.bindings.get(name)
 
-    def node(self, name: str) -> Node | None:
-        return self.labels.get(name)
+    def node(self, *names: str) -> Node | None:
+        """The node of the first of these labels that the occurrence has."""
+        return next((self.labels[name] for name in names if name in self.labels), None)
+
+    def attr(self, name: str, attribute_name: str) -> Any:
+        """An attribute of the node of a label, with its default spelled out; None where there is no such node."""
+        node = self.node(name)
+        return None if node is None else attribute(node, attribute_name)
 
     def array(self, name: str) -> Array | None:
         """The array of a constant, None where the value is absent or not constant."""

@@ -11,7 +11,7 @@ from typing import Any
 from heddle.core.ir import Graph, Node, Value
 from heddle.core.ops import OPERATORS
 from heddle.core.pattern.conditions import Condition, Failure
-from heddle.core.pattern.index import Index
+from heddle.core.pattern.index import FREE, Index
 from heddle.core.pattern.pattern import Match, Pattern, describe
 from heddle.core.pattern.trace import ANY_OF, EITHER, OPTIONAL, REPEAT
 
@@ -195,6 +195,13 @@ class Search:
             return
         if any(value is not None for value in node.outputs[len(wanted.outputs) :]):
             self._missed(Failure(f"outputs of {describe(node)}", str(len(node.results)), str(len(wanted.outputs))))
+            return
+        if id(node) in self.nodes and node.op not in FREE:
+            self._missed(
+                Failure(
+                    place, f"{describe(node)}, which is another part of the match", "a node of its own", verb=" is "
+                )
+            )
             return
         if id(node) in self.taken:
             self._missed(Failure(describe(node), "taken by another match", "", verb=" is "))
@@ -381,7 +388,7 @@ def _elementwise(operands: int) -> frozenset[str]:
     return frozenset(
         name
         for name, definition in OPERATORS.items()
-        if definition.scalar is not None and definition.required == operands
+        if definition.scalar is not None and definition.required == operands and "axis" not in definition.attributes
     )
 
 

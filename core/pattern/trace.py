@@ -48,12 +48,15 @@ class Notes:
         self.names[name] = Value(name, ANY)
         return self.names[name]
 
-    def fresh(self, stem: str) -> Value:
+    def unused(self, stem: str) -> str:
         name, number = stem, 1
         while name in self.names:
             number += 1
             name = f"{stem}{number}"
-        return self.bind(name)
+        return name
+
+    def fresh(self, stem: str) -> Value:
+        return self.bind(self.unused(stem))
 
 
 class Trace:
@@ -67,8 +70,9 @@ class Trace:
         self.results: set[Value] = set()
 
     def leaf(self, name: str) -> Value:
-        """A free operand of this body."""
-        self.inputs[name] = self.notes.bind(name)
+        """A free operand of this body; the same each time it is named."""
+        if name not in self.inputs:
+            self.inputs[name] = self.notes.bind(name)
         return self.inputs[name]
 
     def read(self, read: Value) -> Value:
@@ -203,27 +207,28 @@ def const(name: str | bool | int | float, equal_to: Any = None) -> Value:
     """A constant operand: `const("w")` of any value, `const("six", 6.0)` of this one, `const(6.0)` without a name."""
     trace = _trace()
     if not isinstance(name, str):
-        name, equal_to = trace.notes.fresh("c").name, name
-        del trace.notes.names[name]
+        name, equal_to = trace.notes.unused("c"), name
     operand = trace.leaf(name)
-    trace.notes.constants.append(name)
+    if name not in trace.notes.constants:
+        trace.notes.constants.append(name)
     if equal_to is not None:
         trace.notes.conditions.append(value(name).equals(equal_to))
     return operand
 
 
-def maybe(name: str) -> Value:
-    """An operand that may be absent: `ops.Conv(x, w, maybe("b"))`."""
-    operand = _trace().leaf(name)
-    _trace().notes.absentable.append(name)
-    return operand
+def maybe(operand: str | Value) -> Value:
+    """An operand that may be absent: `ops.Conv(x, w, maybe("b"))`; also one that another node computes."""
+    trace = _trace()
+    found = trace.leaf(operand) if isinstance(operand, str) else operand
+    if found.name not in trace.notes.absentable:
+        trace.notes.absentable.append(found.name)
+    return found
 
 
 def maybe_const(name: str) -> Value:
     """An operand that is constant where it is present."""
-    operand = maybe(name)
-    _trace().notes.constants.append(name)
-    return operand
+    const(name)
+    return maybe(name)
 
 
 def several(name: str) -> Value:
