@@ -29,14 +29,21 @@ from heddle.simulators.verilator.toolchain import (
 
 Profile = Literal["fast", "trace", "cover"]
 
-_VERILATE = ("--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--savable", "-Wno-fatal", "--prefix", PREFIX)
+_VERILATE = ("--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "-Wno-fatal", "--prefix", PREFIX)
 _PROFILES: dict[str, tuple[str, ...]] = {
-    "fast": ("--noassert",),
-    "trace": ("--assert", "--trace-max-array", "0"),
+    "fast": ("--noassert", "--savable"),
+    "trace": ("--assert", "--savable", "--trace-max-array", "0"),
     "cover": ("--assert", "--coverage-line", "--coverage-toggle", "--coverage-user"),
 }
 _WAVES = {"fst": "--trace-fst", "vcd": "--trace-vcd"}
-_HOOKS = ("-DVL_USER_FINISH", "-DVL_USER_STOP", "-DVL_USER_FATAL", "-DVERILATOR=1")
+_HOOKS = (
+    "-DVL_USER_FINISH",
+    "-DVL_USER_STOP",
+    "-DVL_USER_FATAL",
+    "-DVERILATOR=1",
+    "-include",
+    str(RUNTIME / "print.h"),
+)
 _SWITCHES = ("VM_COVERAGE", "VM_SC", "VM_TIMING", "VM_TRACE", "VM_TRACE_FST", "VM_TRACE_VCD", "VM_TRACE_SAIF")
 _LIBRARY = "model.so"
 
@@ -68,7 +75,7 @@ def _digest(
     compiler: Compiler,
 ) -> str:
     """A digest of all that the library depends on; paths count, because assertions and coverage name them."""
-    files = [*design.files, *cpp_sources(spec), *sorted(RUNTIME.iterdir()), Path(__file__).with_name("harness.py")]
+    files = [*design.files, *cpp_sources(spec), *sorted(RUNTIME.glob("*.h")), Path(__file__).with_name("harness.py")]
     wanted = [asdict(clock) for clock in spec.clocks] + [asdict(reset) for reset in spec.resets]
     described = [
         [bus.name, bus.kind, bus.leads, {role: port.name for role, port in bus.ports.items()}] for bus in buses
@@ -100,8 +107,10 @@ def _make(
         raise refused(spec, parse_messages(done.stderr), done.stderr)
     lists = (work / f"{PREFIX}_classes.mk").read_text()
     defines = [f"-D{name}={(_made(lists, name) or ['0'])[0]}" for name in _SWITCHES]
-    common = [*COMPILE_FLAGS, *CPU_FLAGS, *_HOOKS, *defines, f"-I{work}", f"-I{RUNTIME}"]
+    common = [*COMPILE_FLAGS, *CPU_FLAGS, *_HOOKS, *defines, f"-I{work}", f"-I{RUNTIME}", f"-I{RUNTIME / 'fst'}"]
     common += [f"-I{verilator.include}", f"-I{verilator.include / 'vltstd'}"]
+    if "--savable" in flags:
+        common.append("-DHEDDLE_SAVABLE=1")
     header = (work / f"{PREFIX}.h").read_text()
     (work / "dut.cpp").write_text(
         _together(_made(lists, "VM_CLASSES_FAST") + _made(lists, "VM_SUPPORT_FAST"))
@@ -117,10 +126,9 @@ def _make(
         objects.append(_compile(compiler, source, work / f"{source.name}.o", [level, *common]))
     shared = _made(lists, "VM_GLOBAL_FAST") + _made(lists, "VM_GLOBAL_SLOW")
     objects += [_runtime_object(name, verilator, compiler, defines) for name in shared]
-    libraries = ["-lz", "-llz4"] if "-DVM_TRACE_FST=1" in defines else []
     _call(
         compiler,
-        ["-shared", "-o", str(folder / _LIBRARY), "-Wl,-Bsymbolic", *map(str, objects), "-pthread", *libraries],
+        ["-shared", "-o", str(folder / _LIBRARY), "-Wl,-Bsymbolic", *map(str, objects), "-pthread"],
     )
     for path in sorted(work.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
@@ -165,8 +173,9 @@ def _runtime_object(name: str, verilator: Verilator, compiler: Compiler, defines
     """A part of Verilator's own runtime, compiled once for all designs."""
     source = verilator.include / f"{name}.cpp"
     flags = ["-O2", *COMPILE_FLAGS, *CPU_FLAGS, *_HOOKS, *defines]
-    flags += [f"-I{verilator.include}", f"-I{verilator.include / 'vltstd'}"]
-    digest = digest_of(name, verilator.digest, compiler.digest, *flags, source.read_bytes())
+    flags += [f"-I{verilator.include}", f"-I{verilator.include / 'vltstd'}", f"-I{RUNTIME / 'fst'}"]
+    own = [path.read_bytes() for path in (RUNTIME / "print.h", *sorted((RUNTIME / "fst").glob("*.h")))]
+    digest = digest_of(name, verilator.digest, compiler.digest, *flags, source.read_bytes(), *own)
 
     def make(folder: Path) -> None:
         _compile(compiler, source, folder / f"{name}.o", flags)

@@ -200,6 +200,13 @@ class Simulation:
                 self._raise(outcome)
         return RunResult(reason, handle.cycles - start, time.perf_counter() - began, self.counters())
 
+    def contents(self, memory: Dram) -> NDArray[np.uint8]:
+        """The bytes of a memory that was given to `open` or to an agent, to read and write in place."""
+        for known, array in self._memories:
+            if known is memory:
+                return array
+        raise DeviceError(f"{self.spec.top}: this memory is not bound here; give it to open() or to an agent")
+
     def counters(self) -> dict[str, dict[str, int]]:
         """What each bound bus carried since the simulation was opened, and the cycles for which one side waited."""
         found = {}
@@ -220,11 +227,11 @@ class Simulation:
         return "\n".join(lines)
 
     def save(self) -> Snapshot:
-        """The whole state: registers, agents, memories."""
+        """The whole state: registers, agents, memories. Models of profile `cover` cannot be saved."""
         size = ctypes.c_size_t()
         data = self._library.hd_save(self._handle, size)
         if not data:
-            raise DeviceError(f"{self.spec.top}: no memory to save the simulation")
+            raise DeviceError(f"{self.spec.top}: cannot be saved; expected a model of profile 'fast' or 'trace'")
         try:
             return Snapshot(ctypes.string_at(data, size.value), tuple(array.copy() for _, array in self._memories))
         finally:
@@ -244,11 +251,12 @@ class Simulation:
     @contextmanager
     def trace(self, path: str | Path) -> Iterator[None]:
         """Write the waveforms of what runs inside the `with` block; needs a model of profile `trace`."""
+        try:
+            Path(path).write_bytes(b"")
+        except OSError as problem:
+            raise DeviceError(f"{self.spec.top}: no waveforms in {path}: {problem.strerror}") from problem
         if not self._library.hd_trace(self._handle, str(path).encode()):
-            raise DeviceError(
-                f"{self.spec.top}: no waveforms in {path}; "
-                "expected a folder that exists and a model built with profile='trace'"
-            )
+            raise DeviceError(f"{self.spec.top}: no waveforms, expected a model built with profile='trace'")
         try:
             yield
         finally:

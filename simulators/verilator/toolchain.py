@@ -17,7 +17,9 @@ from pathlib import Path
 from heddle.simulators.verilator.errors import RtlBuildError
 
 COMPILE_FLAGS = (
-    "-std=gnu++17", "-fPIC", "-fno-plt", "-fno-semantic-interposition", "-faligned-new", "-w",
+    "-std=gnu++17", "-fPIC", "-fno-plt", "-fno-semantic-interposition", "-faligned-new",
+    "-fno-sanitize=undefined",
+    "-g0", "-w",
 )  # fmt: skip
 CPU_FLAGS = ("-march=native",)
 

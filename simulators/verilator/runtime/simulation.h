@@ -7,7 +7,9 @@
 
 #include "core.h"
 #include "verilated.h"
+#if HEDDLE_SAVABLE
 #include "verilated_save.h"
+#endif
 #include "verilated_syms.h"
 #if VM_TRACE_FST
 #include "verilated_fst_c.h"
@@ -20,9 +22,31 @@ using Waves = VerilatedVcdC;
 #include "verilated_cov.h"
 #endif
 
+static thread_local std::string last_failure;  // the message of $error, $fatal or an assertion, until vl_stop takes it
+
+extern "C" int heddle_print(const char* format, ...) {
+    va_list arguments, again;
+    va_start(arguments, format);
+    va_copy(again, arguments);
+    std::string text(size_t(vsnprintf(nullptr, 0, format, again)), '\0');
+    va_end(again);
+    vsnprintf(text.data(), text.size() + 1, format, arguments);
+    va_end(arguments);
+    if (const size_t at = text.find("%Error: "); at != std::string::npos) {
+        last_failure = text.substr(at + 8);
+        while (!last_failure.empty() && last_failure.back() == '\n') last_failure.pop_back();
+    } else {
+        fputs(text.c_str(), stdout);
+        fflush(stdout);
+    }
+    return int(text.size());
+}
+
 void vl_finish(const char*, int, const char*) { Verilated::threadContextp()->gotFinish(true); }
-void vl_stop(const char* file, int line, const char* scope) {
-    throw std::runtime_error(std::string("$stop or a failed assertion in ") + (scope ? scope : "") + " (" + file + ":" + std::to_string(line) + ")");
+void vl_stop(const char* file, int line, const char*) {
+    std::string text = last_failure.empty() ? std::string("$stop at ") + file + ":" + std::to_string(line) : last_failure;
+    last_failure.clear();
+    throw std::runtime_error(text);
 }
 void vl_fatal(const char* file, int line, const char*, const char* text) {
     throw std::runtime_error(std::string(text) + " (" + file + ":" + std::to_string(line) + ")");
@@ -40,6 +64,7 @@ HEDDLE_HAS(transfers)
 HEDDLE_HAS(unit)
 #undef HEDDLE_HAS
 
+#if HEDDLE_SAVABLE
 struct SaveModel final : VerilatedSerialize {
     std::vector<uint8_t>& out;
     explicit SaveModel(std::vector<uint8_t>& bytes) : out(bytes) { m_isOpen = true; }
@@ -63,6 +88,8 @@ struct LoadModel final : VerilatedDeserialize {
         m_endp = m_bufp + kept + more;
     }
 };
+
+#endif
 
 enum Test : uint32_t { EQUAL, DIFFERENT, AT_LEAST };
 struct Condition {
@@ -390,6 +417,7 @@ int hd_accessed(Simulation* s, int index, heddle::Access* access) {
 }
 
 uint8_t* hd_save(Simulation* s, size_t* size) {
+#if HEDDLE_SAVABLE
     heddle::Saver saver;
     s->state(saver);
     { heddle::SaveModel model(saver.bytes); model << *s->top; }
@@ -397,9 +425,14 @@ uint8_t* hd_save(Simulation* s, size_t* size) {
     if (out) memcpy(out, saver.bytes.data(), saver.bytes.size());
     *size = saver.bytes.size();
     return out;
+#else
+    (void)s; (void)size;
+    return nullptr;
+#endif
 }
 void hd_release(uint8_t* bytes) { free(bytes); }
 int hd_load(Simulation* s, const uint8_t* bytes, size_t size) {
+#if HEDDLE_SAVABLE
     heddle::Loader loader{bytes, bytes + size};
     s->state(loader);
     if (loader.failed) return 0;
@@ -409,6 +442,10 @@ int hd_load(Simulation* s, const uint8_t* bytes, size_t size) {
         s->world.report = heddle::Report{};
         return heddle::REACHED;
     }) == heddle::REACHED;
+#else
+    (void)s; (void)bytes; (void)size;
+    return 0;
+#endif
 }
 
 int hd_trace(Simulation* s, const char* path) {
@@ -420,7 +457,6 @@ int hd_trace(Simulation* s, const char* path) {
     s->context->trace(s->waves.get(), 99);
     s->waves->open(path);
     if (!s->waves->isOpen()) { s->waves.reset(); return 0; }
-    s->dump();
     return 1;
 #else
     (void)s; (void)path;

@@ -1,0 +1,1 @@
+"""Headers that stand in for the compression libraries of the FST writer."""
