@@ -13,7 +13,9 @@ from onnx import ModelProto
 from heddle.core.errors import HeddleError, ModelError
 from heddle.core.frontend import import_model
 from heddle.core.ir import Graph, Phase, TensorType, Value, dtype_name
-from heddle.core.plugin import Backend, Region, compile_region, get_backend, plugins, run_passes
+from heddle.core.passes import PRIMITIVE, optimize
+from heddle.core.pattern import Pattern
+from heddle.core.plugin import Backend, Region, compile_region, get_backend, patterns_of, plugins, run_passes
 from heddle.core.runtime.artifact import Artifact
 from heddle.core.runtime.device import Device
 from heddle.core.runtime.executable import TIMEOUT, Executable
@@ -112,6 +114,10 @@ def spec(value: Value) -> TensorSpec:
     return TensorSpec(value.name, dtype_name(value.type.dtype), value.type.dims)
 
 
+def _operators(pattern: Pattern) -> set[str]:
+    return {node.op for graph in pattern.body.walk() for node in graph.nodes}
+
+
 @dataclass(frozen=True)
 class _Job:
     """What was asked for; makes a schedule for any input shapes."""
@@ -125,6 +131,7 @@ class _Job:
     progress: Progress | None = field(default=None, compare=False)
 
     def graph(self, shapes: Shapes | None) -> Graph:
+        """The model as it was written, with these input shapes."""
         self._tell("import", 0, 1)
         graph = import_model(self.model, shapes)
         if not self.keep:
@@ -140,6 +147,8 @@ class _Job:
     def plan(self, graph: Graph) -> Plan:
         """Where each node runs, after all passes over the whole graph."""
         self._tell("optimise", 0, 1)
+        wanted = {op for backend in self.backends for pattern in patterns_of(backend) for op in _operators(pattern)}
+        graph = optimize(graph, keep_composites=PRIMITIVE | wanted)
         for backend in self.backends:
             graph = run_passes(backend, Phase.BEFORE_PARTITION, graph)
         self._tell("plan", 0, 1)

@@ -6,6 +6,7 @@ import ctypes
 import os
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 from heddle.core.errors import ArtifactError, DeviceError
@@ -14,8 +15,11 @@ from heddle.core.runtime.artifact import Artifact
 from heddle.core.runtime.device import HOST_MEMORY, Buffer, Device, DeviceProperties, Event, Finished, MemorySpace
 from heddle.core.runtime.loader import load_shared, symbol
 from heddle.core.runtime.storage import aligned, placed
+from numpy.typing import NDArray
 
 WORKSPACE_ALIGNMENT = 4096
+
+_NOTHING = placed(np.zeros(1, np.uint8))
 
 
 class Frame:
@@ -40,7 +44,7 @@ class HostProgram:
         self.function = symbol(self.library, abi.ENTRY)
         self.function.restype = ctypes.c_int32  # type: ignore[attr-defined] # what ctypes calls a function
         self._placed = [placed(artifact.constants[name]) for name in sorted(artifact.constants)]
-        self.constants = (ctypes.c_void_p * max(1, len(self._placed)))(*(array.ctypes.data for array in self._placed))
+        self.constants = (ctypes.c_void_p * max(1, len(self._placed)))(*map(_address, self._placed))
         self.services = _services()
         self.frames: list[Frame] = []
 
@@ -116,7 +120,7 @@ class HostDevice(Device):
                 f"host: {len(buffers)} buffers were given to a program of {len(signature.inputs)} inputs"
                 f" and {len(signature.outputs)} outputs"
             )
-        addresses = [_address(buffer) for buffer in buffers]
+        addresses = [_address(_memory(buffer)) for buffer in buffers]
         _wait(after)
         try:
             program.call(addresses[: len(signature.inputs)], addresses[len(signature.inputs) :])
@@ -144,10 +148,15 @@ def _check_machine(artifact: Artifact) -> None:
         )
 
 
-def _address(buffer: Buffer) -> int:
+def _memory(buffer: Buffer) -> NDArray[np.uint8]:
     if buffer.array is None:
         raise DeviceError(f"host: a buffer lies in {buffer.memory!r}, host memory is expected")
-    return int(buffer.array.ctypes.data)
+    return buffer.array
+
+
+def _address(array: NDArray[Any]) -> int:
+    """Where an array begins; one without elements has no place of its own and is given an aligned one."""
+    return int((array if array.size else _NOTHING).ctypes.data)
 
 
 def _wait(events: Sequence[Event]) -> None:
