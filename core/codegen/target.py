@@ -62,6 +62,11 @@ class Target:
         return not self.x86 or self.has("fma")
 
     @property
+    def multiplies_per_cycle(self) -> int:
+        """How many vector multiply-adds begin in a cycle: Zen 4 does a 512-bit one in two halves."""
+        return 1 if self.cpu == "znver4" and self.vector_bytes == 64 else 2
+
+    @property
     def vnni(self) -> bool:
         """Whether four products of u8 and s8 are summed into an i32 lane by one 512-bit instruction."""
         return self.x86 and self.vector_bytes == 64 and self.has("avx512vnni")

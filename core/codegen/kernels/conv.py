@@ -180,7 +180,7 @@ def default(problem: Conv, target: Target) -> Schedule:
     def cost(block: tuple[int, int]) -> float:
         height, width = tile(block[0])
         parts = [h * w for h in chunks(out.height, height) for w in balanced(out.width, width)]
-        return block_cycles(parts, chunks(-(-grouping.outputs // lanes), block[1]), steps)
+        return block_cycles(target, parts, chunks(-(-grouping.outputs // lanes), block[1]), steps)
 
     rows, vectors = min(register_blocks(target), key=cost)
     height, width = tile(rows)

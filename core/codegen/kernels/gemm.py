@@ -131,13 +131,12 @@ def default(problem: Gemm, target: Target) -> Schedule:
     def cost(block: tuple[int, int]) -> float:
         rows, vectors = block
         widths = [-(-width // lanes) for width in chunks(problem.n, vectors * lanes)]
-        return block_cycles(balanced(problem.m, rows), widths, problem.k)
+        return block_cycles(target, balanced(problem.m, rows), widths, problem.k)
 
     rows, vectors = min(register_blocks(target), key=cost)
     size = problem.scalar.bits // 8
     band = max(rows, target.l2 // 2 // (problem.k * size) // rows * rows) if problem.m > 4 * rows else WHOLE
-    streamed = problem.b is None and problem.m <= 4 * rows
-    return Schedule(rows, vectors, band=band if band < problem.m else WHOLE, prefetch=16 if streamed else 0)
+    return Schedule(rows, vectors, band=band if band < problem.m else WHOLE)
 
 
 def candidates(problem: Gemm, target: Target) -> list[Schedule]:

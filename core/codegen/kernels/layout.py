@@ -1,11 +1,14 @@
-"""Moving values between layouts: transposition in registers."""
+"""Moving values between layouts: squares transposed in registers, images repacked, halos cleared."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from heddle.core.codegen.llvm import Function
-from heddle.core.codegen.values import Value
+from heddle.core.codegen.kernels.blocking import chunks, each
+from heddle.core.codegen.kernels.image import Image
+from heddle.core.codegen.llvm import NO_UNROLL, Function
+from heddle.core.codegen.target import Target
+from heddle.core.codegen.values import Index, Value, prefix_mask
 
 
 def transpose_registers(f: Function, rows: Sequence[Value]) -> list[Value]:
@@ -23,3 +26,133 @@ def transpose_registers(f: Function, rows: Sequence[Value]) -> list[Value]:
                 square[i], square[i + distance] = f.shuffle(a, b, low), f.shuffle(a, b, high)
         distance //= 2
     return square
+
+
+def clear_halo(f: Function, image: Image, base: Value) -> None:
+    """Fill the halo of every plane of an image with zeros."""
+    size = image.scalar.bits // 8
+    top, left, bottom, right = image.halo
+    if not any(image.halo):
+        return
+    with f.loop(0, image.batch * image.blocks, 1, (NO_UNROLL,)) as plane:
+        start = f.gep(base, f.times(plane, image.plane), image.scalar)
+        end = f.gep(start, image.plane - bottom * image.row, image.scalar)
+        # From one row's right halo to the next row's left halo is one stretch.
+        if top or left:
+            f.fill(start, 0, (top * image.row + left * image.block) * size)
+        if left + right and image.height > 1:
+            with f.loop(0, image.height - 1, 1, (NO_UNROLL,)) as y:
+                offset = f.plus(f.times(y, image.row), image.origin + image.width * image.block)
+                f.fill(f.gep(start, offset, image.scalar), 0, (left + right) * image.block * size)
+        if right or bottom:
+            f.fill(f.gep(end, -right * image.block, image.scalar), 0, (bottom * image.row + right * image.block) * size)
+
+
+def repack(name: str, target: Target, source: Image, out: Image, *, internal: bool = True) -> list[Function]:
+    """The kernel `(a, out)` that copies an image into another layout and clears the new one's halo.
+
+    Between NCHW (block 1) and blocks of a vector, from NCHW to few channels side by side, and between halos.
+    """
+    parameters = [("a", "ptr noalias readonly"), ("out", "ptr noalias")]
+    attributes = f'noinline nounwind "prefer-vector-width"="{target.vector_bytes * 8}"'
+    f = Function(name, parameters, internal=internal, attributes=attributes)
+    clear_halo(f, out, f["out"])
+    lanes = target.lanes(source.scalar.bits // 8)
+    a, b = f.gep(f["a"], source.origin, source.scalar), f.gep(f["out"], out.origin, out.scalar)
+    if source.block == out.block:
+        _copy_rows(f, source, out, a, b)
+    elif {source.block, out.block} == {1, lanes}:
+        _transpose(f, source, out, a, b, lanes)
+    else:
+        assert source.block == 1, f"{name}: no way from blocks of {source.block} to blocks of {out.block}"
+        assert out.block == out.channels
+        _interleave(f, source, out, a, b, lanes)
+    return [f]
+
+
+def _copy_rows(f: Function, source: Image, out: Image, a: Value, b: Value) -> None:
+    size = source.scalar.bits // 8
+    for _, plane in each(f, [1] * (source.batch * source.blocks)):
+        for _, y in each(f, [1] * source.height):
+            from_ = f.gep(a, f.plus(f.times(plane, source.plane), f.times(y, source.row)), source.scalar)
+            to = f.gep(b, f.plus(f.times(plane, out.plane), f.times(y, out.row)), out.scalar)
+            f.copy(to, from_, source.width * source.block * size)
+
+
+def _transpose(f: Function, source: Image, out: Image, a: Value, b: Value, lanes: int) -> None:
+    """Squares of channels by pixels; where neither side has a halo, the image is one row."""
+    if not any((*source.halo, *out.halo)):
+        rows, row = 1, source.height * source.width
+    else:
+        rows, row = source.height, source.width
+    plain, blocked = (source, out) if source.block == 1 else (out, source)
+    scalar = source.scalar
+
+    def square(channels: int, n: Index, block: Index, y: Index, width: int, x: Index) -> None:
+        plane = f.plus(f.times(n, plain.channels), f.times(block, lanes))
+        near = f.plus(f.times(plane, plain.plane), f.plus(f.times(y, plain.row), x))
+        far_plane = f.times(f.plus(f.times(n, blocked.blocks), block), blocked.plane)
+        far = f.plus(far_plane, f.plus(f.times(y, blocked.row), f.times(x, lanes)))
+        vector = scalar.of(lanes)
+        zero = Value("zeroinitializer", vector)
+        if source is plain:
+            rows = [
+                _load(f, f.gep(a, f.plus(near, c * plain.plane), scalar), zero, width) if c < channels else zero
+                for c in range(lanes)
+            ]
+            for i, pixel in enumerate(transpose_registers(f, rows)[:width]):
+                f.store(pixel, f.gep(b, f.plus(far, i * lanes), scalar))
+        else:
+            pixels = [
+                f.load(vector, f.gep(a, f.plus(far, i * lanes), scalar)) if i < width else zero for i in range(lanes)
+            ]
+            for c, values in enumerate(transpose_registers(f, pixels)[:channels]):
+                address = f.gep(b, f.plus(near, c * plain.plane), scalar)
+                if width == lanes:
+                    f.store(values, address)
+                else:
+                    f.masked_store(values, address, prefix_mask(width, lanes))
+
+    for _, n in each(f, [1] * source.batch):
+        ragged = plain.channels % lanes
+        runs = [(lanes, [1] * (plain.channels // lanes), 0)]
+        runs += [(ragged, [1], plain.channels // lanes)] if ragged else []
+        for channels, blocks, offset in runs:
+            for _, i in each(f, blocks):
+                for _, y in each(f, [1] * rows):
+                    for width, x in each(f, chunks(row, lanes)):
+                        square(channels, n, f.plus(i, offset), y, width, x)
+
+
+def _load(f: Function, address: Value, zero: Value, width: int) -> Value:
+    if width == zero.type.lanes:
+        return f.load(zero.type, address)
+    return f.masked_load(zero.type, address, prefix_mask(width, zero.type.lanes))
+
+
+def _interleave(f: Function, source: Image, out: Image, a: Value, b: Value, lanes: int) -> None:
+    """Few channels from planes to side by side: a vector of pixels of each, woven by shuffles."""
+    channels, scalar = source.channels, source.scalar
+    zero = Value("zeroinitializer", scalar.of(lanes))
+    for _, n in each(f, [1] * source.batch):
+        for _, y in each(f, [1] * source.height):
+            for width, x in each(f, chunks(source.width, lanes)):
+                start = f.plus(f.times(n, channels * source.plane), f.plus(f.times(y, source.row), x))
+                planes = [
+                    _load(f, f.gep(a, f.plus(start, c * source.plane), scalar), zero, width) for c in range(channels)
+                ]
+                to = f.plus(f.times(n, out.plane), f.plus(f.times(y, out.row), f.times(x, channels)))
+                for part in range(channels):
+                    inside = min(lanes, width * channels - part * lanes)
+                    if inside <= 0:
+                        break
+                    woven = planes[0]
+                    spots = [divmod(part * lanes + lane, channels) for lane in range(lanes)]
+                    for c, plane in enumerate(planes):
+                        picks = [lanes + pixel if c == own else lane for lane, (pixel, own) in enumerate(spots)]
+                        woven = f.shuffle(woven, plane, picks)
+                    address = f.gep(b, f.plus(to, part * lanes), scalar)
+                    if inside == lanes:
+                        f.store(woven, address)
+                    else:
+                        f.masked_store(woven, address, prefix_mask(inside, lanes))

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from heddle.core.codegen.target import Target
 
-MULTIPLIES_PER_CYCLE = 2
 LOADS_PER_CYCLE = 2
 LATENCY = 4
+CROWDING = 0.05
 CALL = 24
 
 
@@ -26,13 +26,16 @@ def register_blocks(target: Target) -> list[tuple[int, int]]:
     return blocks
 
 
-def step_cycles(rows: int, vectors: int) -> float:
+def step_cycles(target: Target, rows: int, vectors: int) -> float:
     """Cycles of one step of a block: bound by multiplications, by loads, or by the chain of dependent additions."""
-    return max(rows * vectors / MULTIPLIES_PER_CYCLE, (rows + vectors) / LOADS_PER_CYCLE, LATENCY)
+    loads = (rows + vectors) / LOADS_PER_CYCLE
+    return max(rows * vectors / target.multiplies_per_cycle, loads, float(LATENCY)) + CROWDING * loads
 
 
-def block_cycles(row_parts: Sequence[int], vector_parts: Sequence[int], steps: int) -> float:
+def block_cycles(target: Target, row_parts: Sequence[int], vector_parts: Sequence[int], steps: int) -> float:
     """Cycles of a whole product cut into blocks of these sizes."""
     return sum(
-        step_cycles(rows, vectors) * steps + CALL + 2 * rows * vectors for rows in row_parts for vectors in vector_parts
+        step_cycles(target, rows, vectors) * steps + CALL + 2 * rows * vectors
+        for rows in row_parts
+        for vectors in vector_parts
     )

@@ -158,12 +158,13 @@ def _cycles(problem: Conv, target: Target, tile: int, rows: int) -> float:
         product = _product(problem, tiles)
         schedule = gemm.default(product, target)
         widths = chunks(out.blocks, schedule.vectors)
-        work = block_cycles(balanced(tiles, schedule.rows), widths, product.k) * points
+        work = block_cycles(target, balanced(tiles, schedule.rows), widths, product.k) * points
         weights = points * product.k * product.n * size
         held = points * sum(_strides(problem, tiles)) * size
-        streamed = (weights if weights > target.l2 // 2 else 0) + (2 * held if held > target.l2 else 0)
+        spilled = 2 * held if held > target.l2 // 2 else 0
+        streamed = weights if weights > target.l2 // 2 else 0
         transforms = tiles * (source.blocks + out.blocks) * points * 6
-        total += max(work, streamed / L3_BYTES_PER_CYCLE) + 0.3 * streamed / L3_BYTES_PER_CYCLE + transforms
+        total += max(work, streamed / L3_BYTES_PER_CYCLE) + spilled / L3_BYTES_PER_CYCLE + transforms
     return total * out.batch
 
 
