@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from heddle.compiler import compile, explain, plan
+    from heddle.compiler import compile, plan
     from heddle.core.errors import (
         ArtifactError,
         BackendError,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from heddle.core.runtime.executable import Executable, load
 
 _HOMES = {
-    **dict.fromkeys(("compile", "explain", "plan"), "heddle.compiler"),
+    **dict.fromkeys(("compile", "plan"), "heddle.compiler"),
     **dict.fromkeys(("Backend", "Cost", "Region"), "heddle.core.plugin"),
     **dict.fromkeys(("Artifact", "Port", "Signature"), "heddle.core.runtime.artifact"),
     **dict.fromkeys(("Executable", "load"), "heddle.core.runtime.executable"),
@@ -60,7 +60,6 @@ __all__ = [
     "Region",
     "Signature",
     "compile",
-    "explain",
     "load",
     "plan",
 ]
