@@ -80,22 +80,25 @@ class _Clusters:
 
     def contracted(self) -> list[list[int]]:
         """Join neighbours of one backend wherever no third cluster must run between them."""
-        for reader in list(self.sequence):
-            if self.backend[reader] in self.alone:
-                continue
-            joined = True
-            while joined:
-                joined = False
-                for source in sorted(self.before[reader], key=lambda other: -self.rank[other]):
-                    if self.backend[source] == self.backend[reader] and self._join(source, reader):
-                        joined = True
-                        break
+        while any([self._absorb(reader) for reader in list(self.sequence)]):
+            pass  # a join can take a third cluster out of the way of another one
         final = [place for place in range(len(self.members)) if self.members[place]]
         number = {place: i for i, place in enumerate(final)}
         before = [{number[other] for other in self.before[place]} for place in final]
         after = [{number[other] for other in self.after[place]} for place in final]
         sequence = order(before, after, [self.members[place][0] for place in final])
         return [self.members[final[i]] for i in sequence]
+
+    def _absorb(self, reader: int) -> bool:
+        """Join everything into a cluster that it reads and that may be joined; True when anything was."""
+        changed, joined = False, self.backend[reader] not in self.alone
+        while joined:
+            joined = False
+            for source in sorted(self.before[reader], key=lambda other: -self.rank[other]):
+                if self.backend[source] == self.backend[reader] and self._join(source, reader):
+                    changed = joined = True
+                    break
+        return changed
 
     def _join(self, source: int, reader: int) -> bool:
         """Put `source` into `reader` unless another way leads from the one to the other."""
