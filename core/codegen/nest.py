@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from heddle.core.codegen.affine import Affine, Axis, axis, flatten, of_axis, only_axis, substitute
 from heddle.core.codegen.loops import Buffer, Fail, If, Kind, Local, Set, Stmt, Store, element, nest, read
@@ -44,7 +45,7 @@ def flat(compute: Compute, buffers: Callable[[Value], Buffer]) -> Flat:
     """A computation with every index made a position in a dense row-major buffer."""
     body = flat_expr(compute.body, buffers)
     offset = flatten(compute.target, compute.output.shape)
-    return Flat(compute.axes, buffers(compute.output), offset, body)
+    return Flat(compute.axes, buffers(compute.output), substitute(offset, {}, partial(flat_expr, buffers=buffers)), body)
 
 
 def flat_expr(expr: Expr, buffers: Callable[[Value], Buffer]) -> Expr:

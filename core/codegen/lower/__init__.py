@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
-from heddle.core.codegen.lower import contraction as contraction
+from heddle.core.codegen.lower import (
+    contraction as contraction,
+)
+from heddle.core.codegen.lower import (
+    convolution as convolution,
+)
+from heddle.core.codegen.lower import (
+    indexing as indexing,
+)
+from heddle.core.codegen.lower import (
+    movement as movement,
+)
+from heddle.core.codegen.lower import (
+    normalization as normalization,
+)
+from heddle.core.codegen.lower import (
+    pooling as pooling,
+)
+from heddle.core.codegen.lower import (
+    quantization as quantization,
+)
+from heddle.core.codegen.lower import (
+    slicing as slicing,
+)
 from heddle.core.codegen.lower.elementwise import lower_elementwise
-from heddle.core.codegen.lower.rules import RULES, Lowering, Step, supported
+from heddle.core.codegen.lower.reduction import lower_reduction
+from heddle.core.codegen.lower.rules import RULES, Lowering, Rule, Step, supported
 from heddle.core.errors import BackendError
 from heddle.core.ops import OPERATORS
 
@@ -13,12 +37,20 @@ def lower(lowering: Lowering) -> None:
     """Add the steps of a node; BackendError names a node that no code is generated for, and why."""
     node = lowering.node
     supported((*node.operands, *node.results))
-    rule = RULES.get(node.op)
-    if rule is None and node.op in OPERATORS and OPERATORS[node.op].scalar is not None:
-        rule = lower_elementwise
+    rule = _rule(node.op)
     if rule is None:
         raise BackendError(f"host: {lowering.label}: no code is generated for this operator")
     rule(lowering)
+
+
+def _rule(name: str) -> Rule | None:
+    found = RULES.get(name)
+    definition = OPERATORS.get(name)
+    if found is not None or definition is None:
+        return found
+    if definition.scalar is not None:
+        return lower_elementwise
+    return lower_reduction if definition.reduction is not None else None
 
 
 __all__ = ["Lowering", "Step", "lower"]

@@ -1,0 +1,203 @@
+"""Every operator's generated code against the operator's meaning, over shapes, types and attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+MOVEMENT = """
+Reshape(float32[2,6], int64[2]=[3, -1])
+Reshape(float32[2,0,6], int64[3]=[3, 0, 2]) {allowzero=1}
+Flatten(int8[2,3,4]) {axis=2}
+Squeeze(float32[1,3,1], int64[1]=[0])
+Unsqueeze(float32[3], int64[2]=[0, 2])
+Identity(float64[5])
+Shape(float32[2,3])
+Size(float32[2,3])
+Transpose(float32[2,3,4])
+Transpose(float32[5,17,33]) {perm=[0, 2, 1]}
+Transpose(bfloat16[3,2]) {perm=[1, 0]}
+Expand(float32[3,1], int64[3]=[2, 3, 4])
+Tile(int32[2,3], int64[2]=[2, 3])
+DepthToSpace(float32[1,12,2,3]) {blocksize=2}
+DepthToSpace(float32[2,12,2,3]) {blocksize=2, mode="CRD"}
+SpaceToDepth(float32[2,3,4,6]) {blocksize=2}
+SpaceToDepth(float32[2,3,4,6]) {blocksize=2, mode="CRD"}
+EyeLike(float32[3,5]) {k=1}
+EyeLike(int32[4,3]) {dtype="float64", k=-1}
+Slice(float32[5,6,7], int64[2]=[1, -3], int64[2]=[4, 100], int64[2]=[0, 2])
+Slice(float32[5,6], int64[2]=[4, 5], int64[2]=[-100, 0], int64[2]=[0, 1], int64[2]=[-1, -2])
+Slice(int8[5], int64[1]=[3], int64[1]=[1])
+Concat(float32[2,3], float32[2,1], float32[2,0]) {axis=1}
+Concat(int64[2], int64[3]) {axis=0}
+Split/3(float32[7,2]) {num_outputs=3}
+Split/2(float32[2,5], int64[2]=[1, 4]) {axis=1}
+Pad(float32[2,3], int64[4]=[1, 0, 2, 1], float32[]=[7])
+Pad(float32[4,5], int64[4]=[-1, 2, 1, -2])
+Pad(float32[4,5], int64[2]=[2, 3], _, int64[1]=[1]) {mode="reflect"}
+Pad(int32[4,3], int64[4]=[2, 1, 0, 5]) {mode="edge"}
+Pad(float32[4,3], int64[4]=[5, 1, 3, 2]) {mode="wrap"}
+CenterCropPad(float32[5,2], int64[2]=[3, 5])
+Trilu(float32[2,4,5])
+Trilu(int64[4,4], int64[]=[-1]) {upper=0}
+ReverseSequence(float32[4,3], int64[3]=[1, 2, 4])
+ReverseSequence(float32[3,4], int64[3]=[1, 2, 4]) {batch_axis=0, time_axis=1}
+Dropout/2(float32[3,4])
+Range(float32[]=[1], float32[]=[4], float32[]=[0.5])
+Range(int64[]=[10], int64[]=[2], int64[]=[-3])
+"""
+
+INDEXING = """
+Gather(float32[5,3], int64[2,2]~-5:5)
+Gather(float32[2,5,3], int32[4]~0:5) {axis=1}
+Gather(float32[5], int64[]~0:5)
+GatherElements(float32[3,4], int64[2,4]~-3:3)
+GatherElements(float32[3,4], int32[3,2]~0:4) {axis=1}
+GatherND(float32[3,4,5], int64[6,2]~-3:3)
+GatherND(float32[2,3,4], int64[2,1]~0:3) {batch_dims=1}
+ScatterElements(float32[5,4], int64[2,4]=[[0,1,2,3],[1,0,3,2]], float32[2,4])
+ScatterElements(float32[5,4], int64[3,2]~-4:4, float32[3,2]) {axis=1, reduction="add"}
+ScatterElements(int32[5], int64[6]~0:5, int32[6]) {reduction="max"}
+ScatterElements(float32[5], int64[6]~0:5, float32[6]) {reduction="mul"}
+ScatterND(float32[4,3], int64[2,1]=[[3],[0]], float32[2,3])
+ScatterND(float32[4,3], int64[5,2]~0:3, float32[5]) {reduction="min"}
+TensorScatter(float32[2,5,3], float32[2,2,3], int64[2]=[1, 3])
+TensorScatter(float32[2,5,3], float32[2,2,3], int64[2]=[4, 3]) {mode="circular"}
+OneHot(int64[3]~-4:4, int64[]=[4], float32[2])
+OneHot(float32[2,3], int64[]=[5], int32[2]=[1, 7]) {axis=1}
+"""
+
+REDUCTION = """
+ReduceSum(float32[3,40,5])
+ReduceSum(float32[3,40,5], int64[1]=[1])
+ReduceSum(float32[3,4,70], int64[1]=[0]) {keepdims=0}
+ReduceSum(float32[3,4,5], int64[2]=[0, -1])
+ReduceSum(float32[3,4], int64[0]=[]) {noop_with_empty_axes=1}
+ReduceSum(float32[3,0,2], int64[1]=[1])
+ReduceSum(int32[7,5], int64[1]=[1])
+ReduceMean(float32[4,100], int64[1]=[1])
+ReduceMean(float16[4,10], int64[1]=[1])
+ReduceMean(bfloat16[4,10], int64[1]=[0])
+ReduceProd(float32[3,5], int64[1]=[1])
+ReduceMax(float32[3,50], int64[1]=[1])
+ReduceMax(int8[3,50], int64[1]=[0])
+ReduceMax(bool[3,5], int64[1]=[0])
+ReduceMin(float64[3,5], int64[1]=[1])
+ReduceMin(uint8[3,5], int64[1]=[1])
+ReduceL1(float32[3,5], int64[1]=[1])
+ReduceL2(float32[3,5], int64[1]=[1])
+ReduceSumSquare(float32[3,5], int64[1]=[1])
+ReduceLogSumExp(float32[3,5], int64[1]=[1])
+ArgMax(float32[3,50]) {axis=1}
+ArgMax(int32[6,5]) {axis=0, keepdims=0, select_last_index=1}
+ArgMin(float32[3,5]) {axis=-1}
+CumSum(float32[3,5], int64[]=[1])
+CumSum(float32[3,5], int64[]=[0]) {reverse=1}
+CumSum(int32[7], int64[]=[0]) {exclusive=1}
+CumProd(float32[2,5], int64[]=[1]) {exclusive=1, reverse=1}
+"""
+
+CONTRACTION = """
+MatMul(float32[7,33], float32[33,40])
+MatMul(float32[33], float32[33,5])
+MatMul(float32[4,33], float32[33])
+MatMul(float32[9], float32[9])
+MatMul(float32[2,1,3,4], float32[5,4,6])
+MatMul(int32[3,4], int32[4,5])
+MatMul(float64[3,4], float64[4,17])
+MatMul(float16[3,4], float16[4,5])
+MatMul(float32[3,0], float32[0,5])
+MatMul(float32[12,8], float32[8,128])
+Gemm(float32[5,6], float32[6,7], float32[7])
+Gemm(float32[6,5], float32[9,6], float32[5,1]) {transA=1, transB=1, alpha=0.5, beta=2.0}
+Einsum(float32[2,3,4], float32[2,4,5]) {equation="bij,bjk->bik"}
+Einsum(float32[3,3]) {equation="ii->i"}
+Einsum(float32[3,4]) {equation="ij->"}
+Einsum(float32[2,3,4], float32[4,5]) {equation="...ij,jk->...ik"}
+Einsum(float32[2,3], float32[3,4], float32[4,5]) {equation="ij,jk,kl->il"}
+Conv(float32[1,3,8,20], float32[4,3,3,3], float32[4]) {pads=[1, 1, 1, 1]}
+Conv(float32[2,4,9,9], float32[6,2,3,3]) {group=2, strides=[2, 2]}
+Conv(float32[1,4,9,9], float32[4,1,3,3], float32[4]) {group=4, dilations=[2, 2], auto_pad="SAME_UPPER"}
+Conv(float32[1,2,20], float32[3,2,4]) {auto_pad="SAME_LOWER", strides=[3]}
+Conv(float32[1,2,4,5,6], float32[3,2,2,2,2])
+Conv(float64[1,2,5,5], float64[3,2,3,3])
+ConvTranspose(float32[1,2,4,5], float32[2,3,3,3], float32[3])
+ConvTranspose(float32[1,4,4,5], float32[4,3,3,2]) {group=2, strides=[3, 2], pads=[1, 0, 2, 1], output_padding=[1, 0]}
+ConvTranspose(float32[1,1,3,3], float32[1,2,3,3]) {strides=[3, 2], output_shape=[10, 8]}
+ConvTranspose(float32[1,1,3,3], float32[1,1,2,2]) {dilations=[2, 2], auto_pad="SAME_UPPER", strides=[2, 2]}
+Col2Im(float32[1,5,5], int64[2]=[5, 5], int64[2]=[1, 5])
+Col2Im(float32[1,8,9], int64[2]=[5, 5], int64[2]=[2, 2]) {strides=[2, 2], pads=[1, 0, 0, 1]}
+MatMulInteger(uint8[4,3], int8[3,5], uint8[]=[7], int8[5])
+MatMulInteger(int8[4,3], uint8[3,5], int8[4], uint8[]=[2])
+QLinearMatMul(uint8[2,4], float32[]=[0.1], uint8[]=[3], uint8[4,3], float32[]=[0.2], uint8[]=[5], float32[]=[0.3], uint8[]=[9])
+QLinearMatMul(int8[2,2,4], float32[]=[0.1], int8[]=[3], int8[2,4,3], float32[3]=[0.2, 0.1, 0.3], int8[3]=[5, 1, 2], float32[]=[0.3], int8[]=[9])
+ConvInteger(uint8[1,2,5,5], uint8[3,2,3,3], uint8[]=[3]) {pads=[1, 1, 1, 1]}
+QLinearConv(uint8[1,2,5,5], float32[]=[0.1], uint8[]=[3], int8[3,2,3,3], float32[3]=[0.2, 0.3, 0.1], int8[3]=[0, 1, 2], float32[]=[0.5], uint8[]=[100], int32[3])
+"""
+
+POOLING = """
+AveragePool(float32[1,2,6,9]) {kernel_shape=[3, 2], strides=[2, 1]}
+AveragePool(float32[1,2,6,6]) {kernel_shape=[3, 3], pads=[1, 1, 1, 1]}
+AveragePool(float32[1,2,6,6]) {kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1, ceil_mode=1, strides=[2, 2]}
+MaxPool(float32[1,2,6,20]) {kernel_shape=[2, 2]}
+MaxPool(float32[1,2,7,7]) {kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1, auto_pad="SAME_LOWER"}
+MaxPool(int8[1,2,7]) {kernel_shape=[3], dilations=[2], pads=[1, 1]}
+MaxPool/2(float32[2,2,5,5]) {kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]}
+MaxPool/2(float32[1,2,5,5]) {kernel_shape=[2, 2], storage_order=1}
+LpPool(float32[1,2,6,6]) {kernel_shape=[3, 3], p=3}
+GlobalAveragePool(float32[2,3,7,7])
+GlobalMaxPool(float32[2,3,7,7])
+GlobalLpPool(float32[2,3,7,7]) {p=1}
+MaxUnpool(float32[1,1,2,2], int64[1,1,2,2]=[5, 7, 13, 15]) {kernel_shape=[2, 2], strides=[2, 2]}
+MaxUnpool(float32[1,1,2,2], int64[1,1,2,2]=[5, 7, 13, 15], int64[4]=[1, 1, 5, 5]) {kernel_shape=[2, 2], strides=[2, 2]}
+"""
+
+NORMALIZATION = """
+Softmax(float32[5,70])
+Softmax(float32[2,5,3]) {axis=1}
+Softmax(float16[2,5])
+Softmax(bfloat16[2,5])
+LogSoftmax(float32[5,7])
+LogSoftmax(float64[5,7,2]) {axis=0}
+Hardmax(float32[5,7])
+LpNormalization(float32[3,5]) {p=2}
+LpNormalization(float32[3,5]) {axis=0, p=1}
+LayerNormalization(float32[4,64], float32[64], float32[64])
+LayerNormalization/3(float32[2,3,8], float32[3,8]) {axis=1}
+LayerNormalization(float16[4,8], float16[8])
+RMSNormalization(float32[4,64], float32[64])
+InstanceNormalization(float32[2,3,5,5], float32[3], float32[3])
+GroupNormalization(float32[2,6,5,5], float32[6], float32[6]) {num_groups=3}
+MeanVarianceNormalization(float32[2,3,4,5])
+LRN(float32[1,5,3,3]) {size=3}
+LRN(float32[1,5,3,3]) {size=4, alpha=0.1, beta=0.5, bias=2.0}
+BatchNormalization(float32[2,3,4,4], float32[3], float32[3], float32[3], float32[3]=[0.5, 1, 2])
+"""
+
+QUANTIZATION = """
+QuantizeLinear(float32[3,4], float32[]=[0.1], uint8[]=[128])
+QuantizeLinear(float32[3,4], float32[4]=[0.1, 0.2, 0.3, 0.4], int8[4]=[0, 1, -3, 4]) {axis=1}
+QuantizeLinear(float32[3,4], float32[3,2]=[[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]]) {axis=1, block_size=2}
+QuantizeLinear(float32[3,4], float32[]=[0.5], int4[]=[1])
+QuantizeLinear(float32[3,4], float32[]=[2], float8e4m3fn[]=[0])
+QuantizeLinear(float32[3,4], float32[]=[0.001], uint16[]=[32767])
+DequantizeLinear(uint8[3,4], float32[]=[0.1], uint8[]=[128])
+DequantizeLinear(int8[3,4], float32[3]=[0.1, 0.2, 0.3], int8[3]=[1, 2, 3]) {axis=0}
+DequantizeLinear(int32[3,4], float32[]=[0.1])
+DequantizeLinear(uint4[3,4], float32[]=[0.1], uint4[]=[3])
+DequantizeLinear(float8e5m2[3,4], float32[]=[0.1])
+DynamicQuantizeLinear/3(float32[30])
+"""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        line
+        for family in (MOVEMENT, INDEXING, REDUCTION, CONTRACTION, POOLING, NORMALIZATION, QUANTIZATION)
+        for line in family.strip().splitlines()
+    ],
+)
+def test_generated_code_computes_what_the_operator_means(line: str, agrees: Callable[..., None]) -> None:
+    agrees(line)
