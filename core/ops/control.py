@@ -106,7 +106,7 @@ def _axes(axes: tuple[int, ...] | None, count: int) -> tuple[int, ...]:
 
 
 def scan_type(
-    *inputs: Operand,
+    *initial_state_and_scan_inputs: Operand,
     body: Graph,
     num_scan_inputs: int,
     scan_input_axes: tuple[int, ...] | None,
@@ -114,6 +114,7 @@ def scan_type(
     captures: int,
     **_: Any,
 ) -> tuple[Type, ...]:
+    inputs = initial_state_and_scan_inputs
     states = len(inputs) - num_scan_inputs - captures
     if states < 0 or len(body.inputs) != len(inputs) or len(body.outputs) < states:
         raise GraphError(
@@ -137,7 +138,7 @@ def scan_type(
 
 @op("Scan", infer=scan_type)
 def scan(
-    *inputs: Any,
+    *initial_state_and_scan_inputs: Any,
     body: Body,
     num_scan_inputs: int,
     scan_input_axes: tuple[int, ...] | None = None,
@@ -147,6 +148,7 @@ def scan(
     captures: int = 0,
 ) -> tuple[Any, ...]:
     """`captures` says how many of the last operands are read by the body and neither carried nor scanned."""
+    inputs = initial_state_and_scan_inputs
     count = len(inputs) - num_scan_inputs - captures
     states, outside = list(inputs[:count]), inputs[count + num_scan_inputs :]
     columns = []
