@@ -20,7 +20,6 @@ WINDOWS = [
 
 def pooled(x, window, size, kind, padded):
     out = np.zeros((*x.shape[:2], *size))
-    axes = [*zip(window.stride, window.pads, window.dilation, window.kernel, strict=True)]
     for y in range(size[0]):
         for z in range(size[1]):
             spans = [
