@@ -21,14 +21,15 @@ _RECIPE = "1"
 
 @dataclass(frozen=True)
 class Unit:
-    """A module's text, to be one object."""
+    """A module's text, to be one object; `explicit` when its vectors and loops are already as they should be."""
 
     text: str
+    explicit: bool = False
 
     def key(self, target: Target) -> str:
         """What the object depends on, as a digest."""
         version = ".".join(map(str, llvm.llvm_version_info))
-        parts = (_RECIPE, version, target.triple, target.cpu, target.feature_string, self.text)
+        parts = (_RECIPE, version, target.triple, target.cpu, target.feature_string, str(self.explicit), self.text)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -38,6 +39,14 @@ def unit(function: Function, stem: str, target: Target) -> tuple[str, Unit]:
     digest = hashlib.sha256(module([function], target.triple).encode()).hexdigest()[:16]
     function.name = f"{stem}_{digest}"
     return function.name, Unit(module([function], target.triple))
+
+
+def units_of(functions: Sequence[Function], target: Target) -> tuple[str, Unit]:
+    """A unit of a kernel in explicit vectors, whose entry is last, under a name that its content gives it."""
+    entry = functions[-1]
+    digest = hashlib.sha256(module(functions, target.triple).encode()).hexdigest()[:16]
+    entry.name, entry.internal = f"{entry.name}_{digest}", False
+    return entry.name, Unit(module(functions, target.triple), explicit=True)
 
 
 def shared_object(units: Sequence[Unit], exports: Sequence[str], target: Target) -> bytes:
@@ -57,13 +66,13 @@ def object_of(item: Unit, target: Target) -> bytes:
     key = item.key(target)
     data = objects.fetch(key)
     if data is None:
-        data = compile_text(item.text, target)
+        data = compile_text(item.text, target, item.explicit)
         objects.store(key, data)
         _evict_once()
     return data
 
 
-def compile_text(text: str, target: Target) -> bytes:
+def compile_text(text: str, target: Target, explicit: bool = False) -> bytes:
     """An object from a module's text; BackendError with LLVM's words if it is no valid module."""
     machine = _machine(target)
     try:
@@ -74,7 +83,7 @@ def compile_text(text: str, target: Target) -> bytes:
         raised.add_note(text)
         raise raised from None
     with parsed:
-        options = llvm.create_pipeline_tuning_options(3)
+        options = llvm.create_pipeline_tuning_options(1 if explicit else 3)
         builder = llvm.create_pass_builder(machine, options)
         builder.getModulePassManager().run(parsed, builder)
         return bytes(machine.emit_object(parsed))

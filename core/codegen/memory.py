@@ -9,6 +9,7 @@ from typing import Any, Literal
 from heddle.core.codegen.affine import Affine
 from heddle.core.codegen.lower.rules import Step
 from heddle.core.codegen.narrow import storage_type
+from heddle.core.codegen.template import Template
 from heddle.core.codegen.tensor import Check, Compute, View, compute, load, loads
 from heddle.core.ir import Graph, Names, Value
 from heddle.core.ops.scalar import Expr
@@ -99,6 +100,8 @@ def _spans(steps: Sequence[Step], memory: Memory) -> dict[Value, tuple[int, int]
         touched = [memory.root(item.source) for item in _reads(step)]
         if isinstance(step, Compute):
             spans.setdefault(memory.root(step.output), (number, number))
+        if isinstance(step, Template) and step.scratch is not None:
+            spans[step.scratch] = (number, number)
         for root in touched:
             if root in spans:
                 spans[root] = (spans[root][0], number)

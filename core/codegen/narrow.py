@@ -78,6 +78,8 @@ def from_storage(f: Function, target: Target, dtype: DType, stored: Value) -> Va
         return f.convert("fpext", half, F32)
     if name == "float8e8m0":
         return _decode_scale(f, stored)
+    if name in SMALL_INTEGERS:
+        return round_to(f, target, dtype, stored)
     return _decode(f, NARROW[name], stored) if name in NARROW else stored
 
 
@@ -91,6 +93,8 @@ def to_storage(f: Function, target: Target, dtype: DType, value: Value) -> Value
         return f.bitcast(half, half.type.like("i16"))
     if name == "float8e8m0":
         return _encode_scale(f, value)
+    if name in SMALL_INTEGERS:
+        return f.binary("and", value, constant((1 << SMALL_INTEGERS[name]) - 1, value.type))
     return _encode(f, NARROW[name], value) if name in NARROW else value
 
 

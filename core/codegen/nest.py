@@ -45,7 +45,8 @@ def flat(compute: Compute, buffers: Callable[[Value], Buffer]) -> Flat:
     """A computation with every index made a position in a dense row-major buffer."""
     body = flat_expr(compute.body, buffers)
     offset = flatten(compute.target, compute.output.shape)
-    return Flat(compute.axes, buffers(compute.output), substitute(offset, {}, partial(flat_expr, buffers=buffers)), body)
+    offset = substitute(offset, {}, partial(flat_expr, buffers=buffers))
+    return Flat(compute.axes, buffers(compute.output), offset, body)
 
 
 def flat_expr(expr: Expr, buffers: Callable[[Value], Buffer]) -> Expr:

@@ -46,7 +46,7 @@ def apply(c: Context, op: str, dtype: DType, operand: DType, args: list[Value]) 
     if op == "bitcast":
         stored = to_storage(c.f, c.target, operand, args[0])
         return from_storage(c.f, c.target, dtype, c.f.bitcast(stored, storage_type(dtype).of(stored.type.lanes)))
-    if op in MATH or op == "pow":
+    if op in MATH and (is_floating(operand) or op == "pow"):
         result = _integer_power(c, operand, args) if op == "pow" and not is_floating(operand) else _math(c, op, args)
         return round_to(c.f, c.target, dtype, result)
     rules = _FLOAT if is_floating(operand) else _INTEGER

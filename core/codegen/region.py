@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from heddle.core.codegen.build import Unit, shared_object, unit
+from heddle.core.codegen.build import Unit, shared_object, unit, units_of
 from heddle.core.codegen.emit import attributes, emit
 from heddle.core.codegen.llvm import Function, module
 from heddle.core.codegen.loops import Buffer, Kernel
@@ -14,6 +14,7 @@ from heddle.core.codegen.lower import Lowering, Step, lower
 from heddle.core.codegen.memory import Memory, Place, plan
 from heddle.core.codegen.nest import Namer, check_statements, flat, statements
 from heddle.core.codegen.target import Target
+from heddle.core.codegen.template import Template
 from heddle.core.codegen.tensor import Check, View
 from heddle.core.codegen.values import I8, I32, PTR, constant
 from heddle.core.codegen.values import Value as Register
@@ -23,11 +24,25 @@ from heddle.core.runtime.artifact import Artifact, Port, Signature
 from numpy.typing import NDArray
 
 
+class Strategy(Protocol):
+    """A better way than plain loops for some of a region's nodes."""
+
+    def take(self, lowering: Lowering) -> bool:
+        """Add a node's steps in its own way; False leaves the node to the rules, with nothing added."""
+        ...
+
+    def improve(
+        self, graph: Graph, steps: Sequence[Step], tables: dict[Value, NDArray[Any]], names: Names, target: Target
+    ) -> list[Step]:
+        """Other steps of the same meaning, for one machine; constants that they need are added to `tables`."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Call:
     """One kernel of a region and the values that it is called with, in the order of its parameters."""
 
-    kernel: Kernel
+    kernel: Kernel | Template
     values: tuple[Value, ...]
     faults: bool = False
 
@@ -46,28 +61,36 @@ class Program:
         return "\n".join(f"{call.kernel}\n  with {', '.join(map(str, call.values))}" for call in self.calls)
 
 
-def lower_graph(graph: Graph) -> tuple[list[Step], dict[Value, NDArray[Any]]]:
+def lower_graph(
+    graph: Graph, names: Names, strategy: Strategy | None = None
+) -> tuple[list[Step], dict[Value, NDArray[Any]]]:
     """The tensor expressions of all nodes, in order, and every constant, those that rules made included."""
-    names = Names(graph)
     steps: list[Step] = []
     tables: dict[Value, NDArray[Any]] = dict(graph.constants)
     for node in graph.nodes:
         lowering = Lowering(node, tables, names)
-        lower(lowering)
+        if strategy is None or not strategy.take(lowering):
+            lower(lowering)
         steps += lowering.steps
         tables |= lowering.tables
     return steps, tables
 
 
-def program(graph: Graph, target: Target) -> Program:
+def program(graph: Graph, target: Target, strategy: Strategy | None = None) -> Program:
     """The kernels of a region and the memory that they work in."""
-    steps, tables = lower_graph(graph)
+    names = Names(graph)
+    steps, tables = lower_graph(graph, names, strategy)
+    if strategy is not None:
+        steps = strategy.improve(graph, steps, tables, names, target)
     steps, memory = plan(graph, steps, tables)
     faults: list[str] = []
     calls: list[Call] = []
     lanes = target.lanes(4)
     for step in steps:
         if isinstance(step, View):
+            continue
+        if isinstance(step, Template):
+            calls.append(Call(step, tuple(memory.root(argument.value) for argument in step.arguments)))
             continue
         call = _call(step, memory, faults, lanes)
         if call.kernel.body:
@@ -92,7 +115,7 @@ def _call(step: Step, memory: Memory, faults: list[str], lanes: int) -> Call:
         body = check_statements(step, buffer, faults.index(step.message) + 1, names)
         written: frozenset[Buffer] = frozenset()
     else:
-        assert not isinstance(step, View)
+        assert not isinstance(step, View | Template)
         item = flat(step, buffer)
         body = statements(item, names, lanes)
         written = frozenset({item.buffer})
@@ -100,13 +123,17 @@ def _call(step: Step, memory: Memory, faults: list[str], lanes: int) -> Call:
     return Call(kernel, tuple(buffers), isinstance(step, Check))
 
 
-def compile_region(graph: Graph, target: Target) -> Artifact:
+def compile_region(graph: Graph, target: Target, strategy: Strategy | None = None) -> Artifact:
     """The artifact of a graph for a machine; BackendError names what no code is generated for."""
-    made = program(graph, target)
+    made = program(graph, target, strategy)
     units: list[Unit] = []
     names: list[str] = []
     for call in made.calls:
-        name, one = unit(emit(call.kernel, "kernel", target), "kernel", target)
+        if isinstance(call.kernel, Template):
+            assert call.kernel.functions is not None
+            name, one = units_of(call.kernel.functions("kernel"), target)
+        else:
+            name, one = unit(emit(call.kernel, "kernel", target), "kernel", target)
         names.append(name)
         units.append(one)
     units.append(Unit(run_text(made, names, target)))
@@ -118,7 +145,7 @@ def compile_region(graph: Graph, target: Target) -> Artifact:
         code=code,
         constants=made.constants,
         workspace=made.memory.workspace,
-        meta={"faults": list(made.faults), "target": target.triple, "features": list(target.features)},
+        meta={"faults": list(made.faults), "machine": target.architecture, "features": list(target.features)},
         nodes=tuple(node.name for node in graph.nodes if node.name),
     )
 
@@ -134,6 +161,10 @@ def run_text(made: Program, names: Sequence[str], target: Target) -> str:
     order = sorted(made.constants)
     for name, call in zip(names, made.calls, strict=True):
         pointers = [_pointer(f, made.memory.places[value], order) for value in call.values]
+        if isinstance(call.kernel, Template):
+            arguments = zip(pointers, call.kernel.arguments, strict=True)
+            f.call(name, None, [f.gep(pointer, argument.offset, I8) for pointer, argument in arguments])
+            continue
         result = f.call(name, I32, [f["services"], *pointers])
         if call.faults:
             with f.when(f.compare("ne", result, constant(0, I32))):

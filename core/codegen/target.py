@@ -41,6 +41,12 @@ class Target:
         return feature in self.features
 
     @property
+    def architecture(self) -> str:
+        """The processor family, as `x86_64` or `aarch64`."""
+        name = self.triple.partition("-")[0]
+        return {"arm64": "aarch64"}.get(name, name)
+
+    @property
     def x86(self) -> bool:
         return self.triple.startswith("x86_64")
 

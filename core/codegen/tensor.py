@@ -75,6 +75,8 @@ def fold(axes: Sequence[Axis | Affine], initial: Expr, body: Expr, combine: Call
     """`combine` over `body` at every point of the axes, from `initial`; the order is free."""
     where = tuple(only_axis(a) if isinstance(a, Affine) else a for a in axes)
     assert initial.dtype == body.dtype, f"{initial.dtype} and {body.dtype}"
+    if not where:
+        return combine(initial, body)
     meaning = combine(argument(0, body.dtype), argument(1, body.dtype))
     return Expr("fold", body.dtype, (initial, body), value=Fold(where, meaning))
 

@@ -149,7 +149,7 @@ def tanh(f: Function, x: Value) -> Value:
 def erf(f: Function, x: Value) -> Value:
     """The error function, of float."""
     assert x.type.scalar == "float"
-    x = clamp(f, x, -3.832506856900711, 3.832506856900711)
+    given, x = x, clamp(f, x, -3.832506856900711, 3.832506856900711)
     y = f.mul(x, x)
     above = (
         *(0.00022905065861350646, 0.0034082910107109506, 0.050955695062380861),
@@ -159,7 +159,10 @@ def erf(f: Function, x: Value) -> Value:
         *(-1.1791602954361697e-7, 0.000023547966471313185, 0.0010179625278914885, 0.014070470171167667),
         *(0.11098505178285362, 0.49746925110067538, 1.0),
     )
-    return f.mul(x, f.div(_polynomial(f, y, above), _polynomial(f, y, below)))
+    inside = f.mul(x, f.div(_polynomial(f, y, above), _polynomial(f, y, below)))
+    # Exactly one from there on, so that GELU of what is far below is zero.
+    one = f.intrinsic("copysign", constant(1.0, x.type), x)
+    return f.select(f.compare("one", given, x), one, inside)
 
 
 @_exact

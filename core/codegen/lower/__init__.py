@@ -30,6 +30,7 @@ from heddle.core.codegen.lower.elementwise import lower_elementwise
 from heddle.core.codegen.lower.reduction import lower_reduction
 from heddle.core.codegen.lower.rules import RULES, Lowering, Rule, Step, supported
 from heddle.core.errors import BackendError
+from heddle.core.ir import Node
 from heddle.core.ops import OPERATORS
 
 
@@ -43,6 +44,17 @@ def lower(lowering: Lowering) -> None:
     rule(lowering)
 
 
+def refusal(node: Node) -> str | None:
+    """Why no code is generated for a node, as far as operator and types tell; None if nothing is against it."""
+    if _rule(node.op) is None:
+        return "no code is generated for this operator"
+    try:
+        supported((*node.operands, *node.results))
+    except BackendError as error:
+        return str(error)
+    return None
+
+
 def _rule(name: str) -> Rule | None:
     found = RULES.get(name)
     definition = OPERATORS.get(name)
@@ -53,4 +65,4 @@ def _rule(name: str) -> Rule | None:
     return lower_reduction if definition.reduction is not None else None
 
 
-__all__ = ["Lowering", "Step", "lower"]
+__all__ = ["Lowering", "Step", "lower", "refusal"]

@@ -130,10 +130,10 @@ Col2Im(float32[1,5,5], int64[2]=[5, 5], int64[2]=[1, 5])
 Col2Im(float32[1,8,9], int64[2]=[5, 5], int64[2]=[2, 2]) {strides=[2, 2], pads=[1, 0, 0, 1]}
 MatMulInteger(uint8[4,3], int8[3,5], uint8[]=[7], int8[5])
 MatMulInteger(int8[4,3], uint8[3,5], int8[4], uint8[]=[2])
-QLinearMatMul(uint8[2,4], float32[]=[0.1], uint8[]=[3], uint8[4,3], float32[]=[0.2], uint8[]=[5], float32[]=[0.3], uint8[]=[9])
-QLinearMatMul(int8[2,2,4], float32[]=[0.1], int8[]=[3], int8[2,4,3], float32[3]=[0.2, 0.1, 0.3], int8[3]=[5, 1, 2], float32[]=[0.3], int8[]=[9])
+QLinearMatMul(U[2,4], F[]=[0.1], U[]=[3], U[4,3], F[]=[0.2], U[]=[5], F[]=[0.3], U[]=[9])
+QLinearMatMul(I[2,2,4], F[]=[0.1], I[]=[3], I[2,4,3], F[3]=[0.2, 0.1, 0.3], I[3]=[5, 1, 2], F[]=[0.3], I[]=[9])
 ConvInteger(uint8[1,2,5,5], uint8[3,2,3,3], uint8[]=[3]) {pads=[1, 1, 1, 1]}
-QLinearConv(uint8[1,2,5,5], float32[]=[0.1], uint8[]=[3], int8[3,2,3,3], float32[3]=[0.2, 0.3, 0.1], int8[3]=[0, 1, 2], float32[]=[0.5], uint8[]=[100], int32[3])
+QLinearConv(U[1,2,5,5], F[]=[0.1], U[]=[3], I[3,2,3,3], F[3]=[0.2, 0.3, 0.1], I[3]=[0, 1, 2], F[]=[0.5], U[]=[100], int32[3])
 """
 
 POOLING = """
@@ -200,4 +200,99 @@ DynamicQuantizeLinear/3(float32[30])
     ],
 )
 def test_generated_code_computes_what_the_operator_means(line: str, agrees: Callable[..., None]) -> None:
+    for short, name in {"U[": "uint8[", "I[": "int8[", "F[": "float32["}.items():
+        line = line.replace(f" {short}", f" {name}").replace(f"({short}", f"({name}")
     agrees(line)
+
+
+FLOATS = """
+Relu LeakyRelu ThresholdedRelu Elu Celu Selu Sigmoid HardSigmoid HardSwish Swish Softplus Softsign Mish Gelu Shrink
+Neg Abs Sign Reciprocal Sqrt Exp Log Erf Floor Ceil Round Sin Cos Tan Asin Acos Atan Sinh Cosh Tanh Asinh Acosh Atanh
+IsNaN IsInf Clip
+"""
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("name", FLOATS.split())
+def test_functions_of_floats(name: str, dtype: str, agrees: Callable[..., None]) -> None:
+    agrees(f"{name}({dtype}[3,37])")
+
+
+SPECIAL = "[nan, inf, -inf, 0.0, -0.0, 1.0, -1.0, 1e-3, 3.5, -2.5, 0.5, 1.5, 100.0, -100.0, 10.0, -88.0, 88.0, 65504.0]"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("name", FLOATS.split())
+def test_functions_of_special_floats(name: str, dtype: str, agrees: Callable[..., None]) -> None:
+    agrees(f"{name}({dtype}[18]={SPECIAL})", ulps=4)
+
+
+BINARY = """
+Add(D[3,4], D[4])
+Sub(D[3,1], D[1,4])
+Mul(D[3,4], D[])
+Div(D[9,9], D[9])
+Pow(D[3,4], D[4])
+Mod(D[30], D[30])
+Sum(D[3], D[2,3], D[])
+Max(D[3], D[2,3])
+Min(D[3], D[2,3], D[2,1])
+Equal(D[40], D[40])
+Less(D[40], D[40])
+GreaterOrEqual(D[40], D[40])
+Where(bool[3,1], D[4], D[3,4])
+Clip(D[20], D[], D[])
+"""
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int8", "int32", "int64", "uint8", "uint32"])
+@pytest.mark.parametrize("line", BINARY.strip().splitlines())
+def test_arithmetic_of_two_operands(line: str, dtype: str, agrees: Callable[..., None]) -> None:
+    if line.startswith("Mod") and dtype.startswith("float"):
+        line += " {fmod=1}"
+    agrees(line.replace("D[", f"{dtype}["))
+
+
+INTEGERS = """
+BitwiseAnd(int32[9], int32[9])
+BitwiseXor(uint8[9], uint8[9])
+BitwiseNot(int16[9])
+BitShift(uint8[20], uint8[20]) {direction="LEFT"}
+BitShift(uint32[20], uint32[20]~0:40) {direction="RIGHT"}
+And(bool[9], bool[9])
+Or(bool[9], bool[1])
+Xor(bool[9], bool[9])
+Not(bool[9])
+Abs(int8[9])
+Neg(int64[9])
+Sign(int32[9])
+Relu(int32[9])
+Mod(int64[30], int64[30]) {fmod=1}
+PRelu(float32[2,3], float32[3])
+SwiGLU(float32[2,3], float32[2,3])
+Gelu(float32[30]) {approximate="tanh"}
+Mean(float32[3], float32[2,3])
+Div(int32[4]=[7, -7, -2147483648, 5], int32[4]=[-2, 2, -1, 0])
+"""
+
+
+@pytest.mark.parametrize("line", INTEGERS.strip().splitlines())
+def test_logic_and_integers(line: str, agrees: Callable[..., None]) -> None:
+    agrees(line)
+
+
+TYPES = (
+    "float16 float32 float64 bfloat16 float8e4m3fn float8e4m3fnuz float8e5m2 float8e5m2fnuz float4e2m1 "
+    "int4 uint4 int8 uint8 int16 uint16 int32 uint32 int64 uint64 bool"
+)
+
+
+@pytest.mark.parametrize("source", TYPES.split())
+def test_casts_to_every_type(source: str, agrees: Callable[..., None]) -> None:
+    for to in TYPES.split():
+        if {source, to} == {"int4", "uint4"}:
+            continue  # numpy has no such conversion to compare with
+        if to.startswith("uint") and "float" in source:
+            agrees(f'Cast({source}[4]=[0, 1, 1.5, 3]) {{to="{to}"}}')  # negative floats have no unsigned value
+        else:
+            agrees(f'Cast({source}[64]) {{to="{to}"}}')

@@ -1,0 +1,51 @@
+"""The backend that compiles any region for this machine's processor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from heddle.core.codegen import compile_region, refusal
+from heddle.core.codegen import target as targets
+from heddle.core.codegen.target import Target
+from heddle.core.errors import BackendError
+from heddle.core.ir import Node
+from heddle.core.plugin import Backend, Region
+from heddle.core.runtime.artifact import Artifact
+
+_TARGETS = {
+    "x86-64": targets.x86_64,
+    "avx2": targets.avx2,
+    "avx512": targets.avx512,
+    "amx": targets.amx,
+    "aarch64": targets.aarch64,
+}
+
+
+@dataclass(frozen=True)
+class HostOptions:
+    """`target` is the machine to compile for: this one, or a baseline that more machines can run."""
+
+    target: Literal["native", "x86-64", "avx2", "avx512", "amx", "aarch64"] = "native"
+
+
+class Host(Backend):
+    """Compiles every region that consists of tensors of known shape."""
+
+    name = "host"
+    takes_all = True
+    Options = HostOptions
+
+    def refuses(self, node: Node) -> str | None:
+        return refusal(node)
+
+    def compile(self, region: Region) -> Artifact:
+        return replace(compile_region(region.body, self.target), backend=self.name)
+
+    @property
+    def target(self) -> Target:
+        """The machine that is compiled for."""
+        name = self.options.target
+        if name not in _TARGETS:
+            raise BackendError(f"host: target is {name!r}, it must be one of {', '.join(_TARGETS)}")
+        return _TARGETS[name]()
