@@ -22,11 +22,10 @@ def acyclic(index: Index, claimed: Sequence[Unit], fallback: Callable[[Node], st
     while True:
         whole = quotient(index, complete(index, units, fallback))
         done = set(order(whole.before, whole.after, range(len(whole.units))))
-        stuck = [unit for number, unit in enumerate(whole.units) if number not in done and unit.match is not None]
         if len(done) == len(whole.units):
             return whole, refusals
-        worst = max((unit for unit in stuck if _closes_cycle(unit)), key=lambda unit: index.position[id(unit.nodes[0])])
-        assert worst.match is not None
+        stuck = [unit for number, unit in enumerate(whole.units) if number not in done and _has_several_outputs(unit)]
+        worst = max(stuck, key=lambda unit: index.position[id(unit.nodes[0])])
         failure = Failure(
             "what lies between two of its parts",
             "computed elsewhere",
@@ -34,22 +33,19 @@ def acyclic(index: Index, claimed: Sequence[Unit], fallback: Callable[[Node], st
             "let the pattern cover what lies between",
             verb=" is ",
         )
-        refusals += [Refusal(worst.match.pattern, node, (failure,), worst.backend) for node in worst.owned]
+        refusals += [Refusal(worst.matches[0].pattern, node, (failure,), worst.backend) for node in worst.owned]
         units = [unit for unit in units if unit is not worst]
 
 
-def _closes_cycle(unit: Unit) -> bool:
-    return unit.match is not None and len(unit.match.outputs) > 1
+def _has_several_outputs(unit: Unit) -> bool:
+    return any(len(match.outputs) > 1 for match in unit.matches)
 
 
 def assemble(
     index: Index, whole: Quotient, backends: Sequence[Backend], refusals: Sequence[Refusal], placement: str
 ) -> Plan:
     """The plan of an acyclic quotient, verified."""
-    alone = {backend.name for backend in backends if not backend.merges}
-    anywhere = {backend.name for backend in backends if backend.takes_all}
-    clusters = [[whole.units[number] for number in group] for group in merge(whole, alone, anywhere)]
-    regions = _regions(index, clusters)
+    regions = _regions(index, merged(index, whole, backends))
     held = {value for region in regions for value in region.body.constants}
     graph = index.graph
     plan = Plan(
@@ -66,23 +62,47 @@ def assemble(
     return verify_plan(plan, graph)
 
 
-def _regions(index: Index, clusters: list[list[Unit]]) -> list[Region]:
-    kept = _without_idle_copies(index, clusters)
-    owner = {id(node): number for number, units in enumerate(clusters) for unit in units for node in unit.owned}
+def merged(index: Index, whole: Quotient, backends: Sequence[Backend]) -> list[Unit]:
+    """The units of an acyclic quotient merged as far as may be, in an order in which they can run.
+
+    A merger can leave a free copy without a reader; once that is gone, more may be merged.
+    """
+    alone = {backend.name for backend in backends if not backend.merges}
+    anywhere = {backend.name for backend in backends if backend.takes_all}
+    while True:
+        clusters = [[whole.units[number] for number in group] for group in merge(whole, alone, anywhere)]
+        units = _joined(clusters, _without_idle_copies(index, clusters))
+        if _size(units) == _size(whole.units):
+            return units
+        whole = quotient(index, units)
+
+
+def _joined(clusters: list[list[Unit]], kept: list[tuple[Node, ...]]) -> list[Unit]:
+    """A unit of each cluster that still computes anything."""
+    units: list[Unit] = []
+    for cluster, nodes in zip(clusters, kept, strict=True):
+        owned = {id(node) for unit in cluster for node in unit.owned}
+        matches = tuple(match for unit in cluster for match in unit.matches)
+        if nodes:
+            mine = tuple(node for node in nodes if id(node) in owned)
+            units.append(Unit(cluster[0].backend, nodes, mine, matches))
+    return units
+
+
+def _size(units: Sequence[Unit]) -> tuple[int, int]:
+    return len(units), sum(len(unit.nodes) for unit in units)
+
+
+def _regions(index: Index, units: Sequence[Unit]) -> list[Region]:
     wanted: set[Value] = set(index.graph.outputs)
-    for nodes in kept:
-        inside = {value for node in nodes for value in node.results}
-        wanted.update(value for node in nodes for value in node.operands if value not in inside)
+    for unit in units:
+        inside = {value for node in unit.nodes for value in node.results}
+        wanted.update(value for node in unit.nodes for value in node.operands if value not in inside)
     regions: list[Region] = []
-    for number, (units, nodes) in enumerate(zip(clusters, kept, strict=True)):
-        if not nodes:
-            continue
-        backend = units[0].backend
-        mine = (node for node in nodes if owner.get(id(node)) == number)
-        outputs = [value for node in mine for value in node.results if value in wanted]
-        name = f"{backend}.{len(regions)}"
-        matches = tuple(unit.match for unit in units if unit.match is not None)
-        regions.append(Region(name, backend, subgraph(index.graph, nodes, name, outputs), matches))
+    for number, unit in enumerate(units):
+        outputs = [value for node in unit.owned for value in node.results if value in wanted]
+        name = f"{unit.backend}.{number}"
+        regions.append(Region(name, unit.backend, subgraph(index.graph, unit.nodes, name, outputs), unit.matches))
     return regions
 
 

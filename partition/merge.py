@@ -80,8 +80,12 @@ class _Clusters:
 
     def contracted(self) -> list[list[int]]:
         """Join neighbours of one backend wherever no third cluster must run between them."""
-        while any([self._absorb(reader) for reader in list(self.sequence)]):
-            pass  # a join can take a third cluster out of the way of another one
+        # A join can take a third cluster out of the way of another one, so look until nothing changes.
+        changed = True
+        while changed:
+            changed = False
+            for reader in list(self.sequence):
+                changed |= self._absorb(reader)
         final = [place for place in range(len(self.members)) if self.members[place]]
         number = {place: i for i, place in enumerate(final)}
         before = [{number[other] for other in self.before[place]} for place in final]

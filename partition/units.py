@@ -12,12 +12,15 @@ from heddle.core.pattern import Index, Match, owned_nodes
 
 @dataclass(frozen=True, eq=False)
 class Unit:
-    """Nodes that one backend computes together. Of `nodes`, those not in `owned` are free copies."""
+    """Nodes that one backend computes together: one match, a node of its own, or several of these once merged.
+
+    Of `nodes`, those not in `owned` are free copies.
+    """
 
     backend: str
     nodes: tuple[Node, ...]
     owned: tuple[Node, ...]
-    match: Match | None = None
+    matches: tuple[Match, ...] = ()
 
 
 @dataclass(eq=False)
@@ -31,7 +34,7 @@ class Quotient:
 
 def unit_of(index: Index, backend: str, match: Match) -> Unit:
     """The unit of a match."""
-    return Unit(backend, match.nodes, tuple(owned_nodes(index, match)), match)
+    return Unit(backend, match.nodes, tuple(owned_nodes(index, match)), (match,))
 
 
 def complete(index: Index, claimed: Sequence[Unit], fallback: Callable[[Node], str]) -> list[Unit]:
