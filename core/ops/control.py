@@ -5,6 +5,7 @@ A rule of types is given the bodies as graphs, a meaning is given them as `Body`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -57,7 +58,16 @@ def loop_type(
         )
     results = [value.type for value in body.outputs[1:]]
     carried = [joined("Loop", v.type, after) for v, after in zip(v_initial[:states], results, strict=False)]
-    return (*carried, *(stacked(type, 0) for type in results[states:]))
+    return (*carried, *(stacked(seen_outside(type, v_initial), 0) for type in results[states:]))
+
+
+def seen_outside(type: Type, operands: Sequence[Operand | None]) -> Type:
+    """The type of a body's value without the symbols that only the body knows: they may differ each turn."""
+    if not isinstance(type, TensorType) or type.dims is None:
+        return type
+    tensors = [operand.type for operand in operands if operand is not None and isinstance(operand.type, TensorType)]
+    known = {dim for tensor in tensors for dim in tensor.dims or ()}
+    return TensorType(type.dtype, tuple(dim if isinstance(dim, int) or dim in known else UNKNOWN for dim in type.dims))
 
 
 def stacked(type: Type, axis: int) -> TensorType:
@@ -128,7 +138,7 @@ def scan_type(
     carried = [joined("Scan", v.type, out.type) for v, out in zip(inputs[:states], body.outputs, strict=False)]
     outs = body.outputs[states:]
     for value, axis in zip(outs, _axes(scan_output_axes, len(outs)), strict=True):
-        type = stacked(value.type, axis)
+        type = stacked(seen_outside(value.type, inputs), axis)
         if type.dims is not None:
             at = axis_of("Scan", axis, len(type.dims))
             type = TensorType(type.dtype, (*type.dims[:at], length, *type.dims[at + 1 :]))
@@ -182,7 +192,7 @@ def sequence_map_type(
         raise GraphError(
             f"SequenceMap: the body has {len(body.inputs)} inputs, {1 + len(additional_inputs)} are needed"
         )
-    return tuple(SequenceType(value.type) for value in body.outputs)
+    return tuple(SequenceType(seen_outside(value.type, additional_inputs)) for value in body.outputs)
 
 
 @op("SequenceMap", infer=sequence_map_type)
