@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from heddle.core.codegen.affine import Affine
+from heddle.core.codegen.fuse import reads
 from heddle.core.codegen.lower.rules import Step
 from heddle.core.codegen.narrow import storage_type
 from heddle.core.codegen.template import Template
-from heddle.core.codegen.tensor import Check, Compute, View, compute, load, loads
+from heddle.core.codegen.tensor import Compute, View, compute, load
 from heddle.core.ir import Graph, Names, Value
 from heddle.core.ops.scalar import Expr
 from numpy.typing import NDArray
@@ -51,7 +52,7 @@ def plan(graph: Graph, steps: Sequence[Step], constants: Mapping[Value, NDArray[
             memory.roots[step.output] = step.source
     steps = [*steps, *_place_borders(graph, steps, memory)]
     spans = _spans(steps, memory)
-    used = {memory.root(load.source) for step in steps for load in _reads(step)}
+    used = {memory.root(load.source) for step in steps for load in reads(step)}
     for value in constants:
         if value in used:
             memory.constant_names[value] = value.name
@@ -82,22 +83,11 @@ def _place_borders(graph: Graph, steps: Sequence[Step], memory: Memory) -> list[
     return copies
 
 
-def _reads(step: Step) -> list[Any]:
-    if isinstance(step, View):
-        return []
-    if isinstance(step, Check):
-        return loads(step.bad)
-    found = loads(step.body)
-    for index in step.target:
-        found += loads(Expr("index", step.body.dtype, value=index))
-    return found
-
-
 def _spans(steps: Sequence[Step], memory: Memory) -> dict[Value, tuple[int, int]]:
     """For each computed root, the steps between which its storage is in use, both included."""
     spans: dict[Value, tuple[int, int]] = {}
     for number, step in enumerate(steps):
-        touched = [memory.root(item.source) for item in _reads(step)]
+        touched = [memory.root(item.source) for item in reads(step)]
         if isinstance(step, Compute):
             spans.setdefault(memory.root(step.output), (number, number))
         if isinstance(step, Template) and step.scratch is not None:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from heddle.core.codegen.build import Unit, shared_object, unit, units_of
 from heddle.core.codegen.emit import attributes, emit
+from heddle.core.codegen.fuse import fuse
 from heddle.core.codegen.llvm import Function, module
 from heddle.core.codegen.loops import Buffer, Kernel
 from heddle.core.codegen.lower import Lowering, Step, lower
@@ -82,6 +83,7 @@ def program(graph: Graph, target: Target, strategy: Strategy | None = None) -> P
     steps, tables = lower_graph(graph, names, strategy)
     if strategy is not None:
         steps = strategy.improve(graph, steps, tables, names, target)
+    steps = fuse(steps, graph.outputs, tables)
     steps, memory = plan(graph, steps, tables)
     faults: list[str] = []
     calls: list[Call] = []
