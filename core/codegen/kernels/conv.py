@@ -108,7 +108,7 @@ def conv(
             for size, block, used in _panels(entry, grouping, lanes, schedule.vectors):
                 channel = entry.plus(entry.times(group, group_blocks), block)
                 a_terms = (
-                    (n, source.blocks * source.plane),
+                    (n, source.step),
                     (group, grouping.inputs // source.block * source.plane),
                     (begin, source.plane),
                     (y, window.stride[0] * source.row),

@@ -75,7 +75,7 @@ def depthwise(
         for blocks, offset, used in runs:
             for _, i in each(entry, blocks):
                 c = entry.plus(i, offset)
-                a = displaced(entry, first, ((n, source.blocks * source.plane), (c, source.plane)), source.scalar)
+                a = displaced(entry, first, ((n, source.step), (c, source.plane)), source.scalar)
                 b = displaced(entry, entry["b"], ((c, window.taps * source.block),), source.scalar)
                 taps = [entry.load(vector, entry.gep(b, t * source.block, source.scalar)) for t in range(window.taps)]
                 at = {

@@ -28,6 +28,7 @@ class Image:
     halo: Halo = (0, 0, 0, 0)
     batch: int = 1
     scalar: Type = F32
+    outer: int = 0
 
     @property
     def blocks(self) -> int:
@@ -44,6 +45,11 @@ class Image:
         return (self.halo[0] + self.height + self.halo[2]) * self.row
 
     @property
+    def step(self) -> int:
+        """Elements from one image of the batch to the next."""
+        return (self.outer or self.blocks) * self.plane
+
+    @property
     def size(self) -> int:
         """All elements."""
         return self.batch * self.blocks * self.plane
@@ -55,7 +61,7 @@ class Image:
 
     def place(self) -> Place:
         """Where the image lies along (batch, channel block, y, x)."""
-        strides = (self.blocks * self.plane, self.plane, self.row, self.block)
+        strides = (self.step, self.plane, self.row, self.block)
         return Place(strides, 1, self.scalar, self.origin)
 
 

@@ -34,18 +34,20 @@ def clear_halo(f: Function, image: Image, base: Value) -> None:
     top, left, bottom, right = image.halo
     if not any(image.halo):
         return
-    with f.loop(0, image.batch * image.blocks, 1, (NO_UNROLL,)) as plane:
-        start = f.gep(base, f.times(plane, image.plane), image.scalar)
-        end = f.gep(start, image.plane - bottom * image.row, image.scalar)
-        # From one row's right halo to the next row's left halo is one stretch.
-        if top or left:
-            f.fill(start, 0, (top * image.row + left * image.block) * size)
-        if left + right and image.height > 1:
-            with f.loop(0, image.height - 1, 1, (NO_UNROLL,)) as y:
-                offset = f.plus(f.times(y, image.row), image.origin + image.width * image.block)
-                f.fill(f.gep(start, offset, image.scalar), 0, (left + right) * image.block * size)
-        if right or bottom:
-            f.fill(f.gep(end, -right * image.block, image.scalar), 0, (bottom * image.row + right * image.block) * size)
+    for _, n in each(f, [1] * image.batch):
+        for _, block in each(f, [1] * image.blocks):
+            start = f.gep(base, f.plus(f.times(n, image.step), f.times(block, image.plane)), image.scalar)
+            end = f.gep(start, image.plane - bottom * image.row, image.scalar)
+            # From one row's right halo to the next row's left halo is one stretch.
+            if top or left:
+                f.fill(start, 0, (top * image.row + left * image.block) * size)
+            if left + right and image.height > 1:
+                with f.loop(0, image.height - 1, 1, (NO_UNROLL,)) as y:
+                    offset = f.plus(f.times(y, image.row), image.origin + image.width * image.block)
+                    f.fill(f.gep(start, offset, image.scalar), 0, (left + right) * image.block * size)
+            if right or bottom:
+                length = (bottom * image.row + right * image.block) * size
+                f.fill(f.gep(end, -right * image.block, image.scalar), 0, length)
 
 
 def repack(name: str, target: Target, source: Image, out: Image, *, internal: bool = True) -> list[Function]:
@@ -72,11 +74,15 @@ def repack(name: str, target: Target, source: Image, out: Image, *, internal: bo
 
 def _copy_rows(f: Function, source: Image, out: Image, a: Value, b: Value) -> None:
     size = source.scalar.bits // 8
-    for _, plane in each(f, [1] * (source.batch * source.blocks)):
-        for _, y in each(f, [1] * source.height):
-            from_ = f.gep(a, f.plus(f.times(plane, source.plane), f.times(y, source.row)), source.scalar)
-            to = f.gep(b, f.plus(f.times(plane, out.plane), f.times(y, out.row)), out.scalar)
-            f.copy(to, from_, source.width * source.block * size)
+    for _, n in each(f, [1] * source.batch):
+        for _, block in each(f, [1] * source.blocks):
+            for _, y in each(f, [1] * source.height):
+                ends = [
+                    f.plus(f.times(n, image.step), f.plus(f.times(block, image.plane), f.times(y, image.row)))
+                    for image in (source, out)
+                ]
+                from_, to = f.gep(a, ends[0], source.scalar), f.gep(b, ends[1], out.scalar)
+                f.copy(to, from_, source.width * source.block * size)
 
 
 def _transpose(f: Function, source: Image, out: Image, a: Value, b: Value, lanes: int) -> None:
@@ -89,10 +95,10 @@ def _transpose(f: Function, source: Image, out: Image, a: Value, b: Value, lanes
     scalar = source.scalar
 
     def square(channels: int, n: Index, block: Index, y: Index, width: int, x: Index) -> None:
-        plane = f.plus(f.times(n, plain.channels), f.times(block, lanes))
-        near = f.plus(f.times(plane, plain.plane), f.plus(f.times(y, plain.row), x))
-        far_plane = f.times(f.plus(f.times(n, blocked.blocks), block), blocked.plane)
-        far = f.plus(far_plane, f.plus(f.times(y, blocked.row), f.times(x, lanes)))
+        near = f.plus(f.times(n, plain.step), f.times(block, lanes * plain.plane))
+        near = f.plus(near, f.plus(f.times(y, plain.row), x))
+        far = f.plus(f.times(n, blocked.step), f.times(block, blocked.plane))
+        far = f.plus(far, f.plus(f.times(y, blocked.row), f.times(x, lanes)))
         vector = scalar.of(lanes)
         zero = Value("zeroinitializer", vector)
         if source is plain:
@@ -137,11 +143,11 @@ def _interleave(f: Function, source: Image, out: Image, a: Value, b: Value, lane
     for _, n in each(f, [1] * source.batch):
         for _, y in each(f, [1] * source.height):
             for width, x in each(f, chunks(source.width, lanes)):
-                start = f.plus(f.times(n, channels * source.plane), f.plus(f.times(y, source.row), x))
+                start = f.plus(f.times(n, source.step), f.plus(f.times(y, source.row), x))
                 planes = [
                     _load(f, f.gep(a, f.plus(start, c * source.plane), scalar), zero, width) for c in range(channels)
                 ]
-                to = f.plus(f.times(n, out.plane), f.plus(f.times(y, out.row), f.times(x, channels)))
+                to = f.plus(f.times(n, out.step), f.plus(f.times(y, out.row), f.times(x, channels)))
                 for part in range(channels):
                     inside = min(lanes, width * channels - part * lanes)
                     if inside <= 0:

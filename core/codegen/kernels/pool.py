@@ -45,7 +45,7 @@ def pool(name: str, target: Target, problem: Pool, tail: Tail = NOTHING, *, inte
     """The kernel `(a, out, operands...)`; the places of operands have strides along (batch, channel block, y, x)."""
     source, out, window = problem.source, problem.out, problem.window
     places = {"out": out.place(), **{f"x{i}": place for i, place in enumerate(tail.operands)}}
-    f = _entry(name, target, list(places), internal)
+    f = entry_of(name, target, list(places), internal)
     vector = source.scalar.of(source.block)
     base = {key: f.gep(f[key], place.origin, place.scalar) for key, place in places.items()}
     first = f.gep(f["a"], source.origin, source.scalar)
@@ -87,7 +87,7 @@ def pool(name: str, target: Target, problem: Pool, tail: Tail = NOTHING, *, inte
                                 corner_y = f.plus(f.times(y, window.stride[0]), -window.pads[0])
                                 corner_x = f.plus(f.times(x, window.stride[1]), -window.pads[1])
                                 terms = ((corner_y, source.row), (corner_x, source.block))
-                                channel = ((n, source.blocks * source.plane), (c, source.plane))
+                                channel = ((n, source.step), (c, source.plane))
                                 spots = [
                                     displaced(f, base[key], tuple(zip((n, c, y, x), p.strides, strict=True)), p.scalar)
                                     for key, p in places.items()
@@ -105,7 +105,7 @@ def whole_pool(
     `out` and the operands' places have strides along (batch, channel block); channels beyond the last are not stored.
     """
     places = {"out": out, **{f"x{i}": place for i, place in enumerate(tail.operands)}}
-    f = _entry(name, target, list(places), internal)
+    f = entry_of(name, target, list(places), internal)
     vector = source.scalar.of(source.block)
     base = {key: f.gep(f[key], place.origin, place.scalar) for key, place in places.items()}
     first = f.gep(f["a"], source.origin, source.scalar)
@@ -117,7 +117,7 @@ def whole_pool(
         for blocks, offset, used in channels:
             for _, i in each(f, blocks):
                 c = f.plus(i, offset)
-                a = displaced(f, first, ((n, source.blocks * source.plane), (c, source.plane)), source.scalar)
+                a = displaced(f, first, ((n, source.step), (c, source.plane)), source.scalar)
                 sums = [
                     f.variable(f.load(vector, f.gep(a, x * source.block, source.scalar)))
                     if kind == "max"
@@ -140,7 +140,8 @@ def whole_pool(
     return [f]
 
 
-def _entry(name: str, target: Target, outputs: list[str], internal: bool) -> Function:
+def entry_of(name: str, target: Target, outputs: list[str], internal: bool) -> Function:
+    """The beginning of a kernel that takes `(a, outputs...)`."""
     parameters = [("a", "ptr noalias readonly"), (outputs[0], "ptr"), *((key, "ptr readonly") for key in outputs[1:])]
     attributes = f'noinline nounwind "prefer-vector-width"="{target.vector_bytes * 8}"'
     return Function(name, parameters, internal=internal, attributes=attributes)

@@ -79,7 +79,7 @@ def winograd(
             results = entry.gep(entry["scratch"], inner * points, source.scalar)
             inside = _Walk(entry, problem, tile, top, count)
             for y, x, t, seen, _ in inside.tiles():
-                terms = ((n, source.blocks * source.plane), (y, source.row), (x, source.block))
+                terms = ((n, source.step), (y, source.row), (x, source.block))
                 source_at = displaced(entry, first, terms, source.scalar)
                 target_at = displaced(entry, entry["scratch"], ((t, source.blocks * lanes),), source.scalar)
                 entry.invoke(variant(("before", *seen, tiles)), [source_at, target_at])
