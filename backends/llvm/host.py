@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from heddle.backends.llvm.strategy import Kernels
 from heddle.core.codegen import compile_region, refusal
 from heddle.core.codegen import target as targets
 from heddle.core.codegen.target import Target
@@ -14,6 +15,7 @@ from heddle.core.plugin import Backend, Region
 from heddle.core.runtime.artifact import Artifact
 
 _TARGETS = {
+    "native": targets.host,
     "x86-64": targets.x86_64,
     "avx2": targets.avx2,
     "avx512": targets.avx512,
@@ -40,7 +42,7 @@ class Host(Backend):
         return refusal(node)
 
     def compile(self, region: Region) -> Artifact:
-        return replace(compile_region(region.body, self.target), backend=self.name)
+        return replace(compile_region(region.body, self.target, Kernels()), backend=self.name)
 
     @property
     def target(self) -> Target:
