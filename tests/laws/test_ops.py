@@ -33,7 +33,7 @@ PER_OPERATOR = 6
 
 F32 = np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4) / 7 - 1
 U8 = np.arange(24, dtype=np.uint8).reshape(1, 2, 3, 4)
-SCALE, ZERO = np.float32(0.05).reshape(()), np.uint8(3).reshape(())
+SCALE, ZERO = np.asarray(0.05, np.float32), np.asarray(3, np.uint8)
 QUANTIZED = (U8, SCALE, ZERO)
 
 FURTHER: tuple[tuple[str, tuple[Any, ...], dict[str, Any]], ...] = (
