@@ -1,0 +1,174 @@
+"""Bringing computations together before kernels are chosen: what one value feeds to one reader becomes part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+from heddle.core.codegen.affine import Affine, Axis, Quotient, Remainder, flatten, of_axis, unflatten
+from heddle.core.codegen.lower import Step
+from heddle.core.codegen.tensor import Check, Compute, Load, View, loads, rewrite, walk
+from heddle.core.ir import Value
+from heddle.core.ops.scalar import Expr
+
+Accepts = Callable[[Compute], bool]
+
+
+@dataclass
+class Uses:
+    """Who reads what: for each value the numbers of the steps that load it, through views as well."""
+
+    readers: dict[Value, list[int]]
+
+    @classmethod
+    def of(cls, steps: Sequence[Step], kept: Iterable[Value]) -> Uses:
+        """The readers of every value; a value in `kept` has a reader of number -1 besides."""
+        readers: dict[Value, list[int]] = {}
+        for number, step in enumerate(steps):
+            for value in dict.fromkeys(read_by(step)):
+                readers.setdefault(value, []).append(number)
+        for value in kept:
+            readers.setdefault(value, []).append(-1)
+        return cls(readers)
+
+    def only(self, value: Value) -> int | None:
+        """The single reader of a value."""
+        found = self.readers.get(value, [])
+        return found[0] if len(found) == 1 and found[0] >= 0 else None
+
+
+def read_by(step: Step) -> list[Value]:
+    """The values that a step reads."""
+    if isinstance(step, View):
+        return [step.source]
+    if isinstance(step, Check):
+        return [item.source for item in loads(step.bad)]
+    found = loads(step.body)
+    for index in step.target:
+        found += loads(Expr("index", step.body.dtype, value=index))
+    return [item.source for item in found]
+
+
+def is_movement(step: Step) -> bool:
+    """Whether a step only brings elements of one value into another order."""
+    return isinstance(step, Compute) and step.at is None and step.body.op == "load"
+
+
+def is_pointwise(step: Step) -> bool:
+    """Whether each element of a step is a little arithmetic."""
+    return (
+        isinstance(step, Compute)
+        and step.at is None
+        and not any(item.op in ("fold", "if", "contraction", "reads") for item in walk(step.body))
+    )
+
+
+def through_views(steps: Sequence[Step]) -> list[Step]:
+    """The same steps, reading the values behind views wherever indices stay free of divisions."""
+    views: dict[Value, Value] = {}
+    result: list[Step] = []
+    for step in steps:
+        if isinstance(step, View):
+            views[step.output] = step.source
+        elif isinstance(step, Compute):
+            step = replace(step, body=rewrite(step.body, leaf=lambda item: _behind(item, views)))
+        result.append(step)
+    return result
+
+
+def _behind(item: Load, views: Mapping[Value, Value]) -> Expr | None:
+    value, indices = item.source, item.indices
+    if value not in views:
+        return None
+    while value in views:
+        indices = unflatten(flatten(indices, value.shape), views[value].shape)
+        value = views[value]
+    if any(isinstance(atom, Quotient | Remainder) for index in indices for atom, _ in index.terms):
+        return None
+    return Expr("load", value.dtype, value=Load(value, tuple(indices)))
+
+
+def inlined(consumer: Compute, producer: Compute) -> Compute:
+    """The consumer with every load of the producer's output replaced by what computes it."""
+    made: dict[tuple[Affine, ...], Expr] = {}
+
+    def leaf(item: Load) -> Expr | None:
+        if item.source != producer.output:
+            return None
+        if item.indices not in made:
+            axes = dict(zip(producer.axes, item.indices, strict=True))
+            made[item.indices] = rewrite(producer.body, axes)
+        return made[item.indices]
+
+    return replace(consumer, body=rewrite(consumer.body, leaf=leaf))
+
+
+def pointwise_into_readers(steps: Sequence[Step], kept: Sequence[Value]) -> list[Step]:
+    """Every pointwise step that has one reader, which is pointwise and no larger, made part of it."""
+    result: list[Step | None] = list(steps)
+    uses = Uses.of(steps, kept)
+    for number, step in enumerate(steps):
+        current = result[number]
+        assert current is not None
+        reader = uses.only(step.output) if isinstance(step, Compute) else None
+        if reader is None or not isinstance(current, Compute) or not is_pointwise(current):
+            continue
+        consumer = result[reader]
+        if isinstance(consumer, Compute) and is_pointwise(consumer) and _points(consumer) == _points(current):
+            result[reader] = inlined(consumer, current)
+            result[number] = None
+    return [step for step in result if step is not None]
+
+
+def _points(step: Compute) -> int:
+    return prod(axis.extent for axis in step.axes)
+
+
+def into_one_reader(steps: Sequence[Step], kept: Sequence[Value], takes: Accepts, accepts: Accepts) -> list[Step]:
+    """Steps that `takes` names, made part of their one reader as long as `accepts` likes the result.
+
+    The reader must be pointwise and read each element once, in some order.
+    """
+    result: list[Step | None] = list(steps)
+    uses = Uses.of(steps, kept)
+    for number in range(len(steps)):
+        current = result[number]
+        if not isinstance(current, Compute) or current.at is not None or not takes(current):
+            continue
+        reader = uses.only(current.output)
+        consumer = result[reader] if reader is not None else None
+        if reader is None or not isinstance(consumer, Compute) or not is_reader(consumer, current):
+            continue
+        joined = inlined(consumer, current)
+        if accepts(joined):
+            result[reader], result[number] = joined, None
+    return [step for step in result if step is not None]
+
+
+def is_reader(consumer: Compute, producer: Compute) -> bool:
+    """Whether a pointwise consumer reads every element of a producer once, at the same indices wherever it does."""
+    if any(item.op in ("fold", "if", "contraction", "reads") for item in walk(consumer.body)):
+        return False
+    places = {item.indices for item in loads(consumer.body) if item.source == producer.output}
+    if len(places) != 1:
+        return False
+    (indices,) = places
+    used = [atom for index in indices for atom, _ in index.terms]
+    plain = all(len(i.terms) <= 1 and not i.constant and all(c == 1 for _, c in i.terms) for i in indices)
+    whole = [axis for axis in consumer.axes if axis.extent != 1]
+    return plain and len(used) == len(whole) and all(isinstance(a, Axis) and a in whole for a in used)
+
+
+def movement_into(step: Compute, producers: Mapping[Value, Compute]) -> Compute:
+    """A step that reads what movements read, in place of what they write."""
+    while True:
+        found = next((item.source for item in loads(step.body) if item.source in producers), None)
+        if found is None:
+            return step
+        step = inlined(step, producers[found])
+
+
+def identity(indices: Sequence[Affine], axes: Sequence[Axis]) -> bool:
+    """Whether indices are the axes themselves, in order."""
+    return len(indices) == len(axes) and all(index == of_axis(axis) for index, axis in zip(indices, axes, strict=True))

@@ -1,0 +1,220 @@
+"""Recognising matrix products among computations, whatever order their elements lie in, and choosing their kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from heddle.backends.llvm.tails import fits, operands_of, tail_of
+from heddle.core.codegen.affine import Affine, Axis, flatten
+from heddle.core.codegen.kernels import gemm
+from heddle.core.codegen.kernels.tail import Place
+from heddle.core.codegen.target import Target
+from heddle.core.codegen.template import Argument, Template, template
+from heddle.core.codegen.tensor import Compute, Load, walk
+from heddle.core.ir import Names, TensorType, Value, tensor
+from heddle.core.ops.scalar import Expr
+from numpy.typing import NDArray
+
+F32 = np.dtype(np.float32)
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Strided:
+    """A tensor as it is read or written: where it begins and its step along each axis, in elements."""
+
+    value: Value
+    origin: int
+    steps: dict[Axis, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """A sum of products over `depth`: `left` varies along `rows`, `right` along `columns`, both along `batch`.
+
+    `body` is the whole expression, `leaf` the sum in it, `operands` what else is read.
+    """
+
+    left: Strided
+    right: Strided
+    out: Strided
+    rows: list[Axis]
+    columns: list[Axis]
+    batch: list[Axis]
+    depth: Axis
+    body: Expr
+    leaf: Expr
+    operands: list[tuple[Expr, Strided]]
+
+
+def match_product(step: Compute) -> Product | None:
+    """The product that a computation is, with a tail around it; None if it is none that a kernel takes."""
+    leaves = {id(item): item for item in walk(step.body) if item.op == "fold"}
+    if len(leaves) != 1 or step.output.dtype != F32:
+        return None
+    (leaf,) = leaves.values()
+    factors = _factors(leaf)
+    if factors is None or not fits(step.body, leaf):
+        return None
+    outer = [axis for axis in step.axes if axis.extent != 1]
+    inner = [axis for axis in leaf.value.axes if axis.extent != 1] or list(leaf.value.axes[:1])
+    if len(inner) != 1:
+        return None
+    everything = [*outer, *inner]
+    left, right = (_strided(factor.value, everything) for factor in factors)
+    out = _located(step.output, flatten(step.target, step.output.shape), outer)
+    operands = [(item, _strided(item.value, outer)) for item in operands_of(step.body, leaf)]
+    if left is None or right is None or out is None or any(s is None or s.value.dtype != F32 for _, s in operands):
+        return None
+    known = [(item, strided) for item, strided in operands if strided is not None]
+    rows = [a for a in outer if left.steps[a] and not right.steps[a]]
+    columns = [a for a in outer if right.steps[a] and not left.steps[a]]
+    batch = [a for a in outer if left.steps[a] and right.steps[a]]
+    if len(rows) + len(columns) + len(batch) != len(outer):
+        return None
+    if not any(out.steps[a] == 1 for a in columns) and (columns or any(out.steps[a] == 1 for a in rows)):
+        if not any(out.steps[a] == 1 for a in rows):
+            return None
+        left, right, rows, columns = right, left, columns, rows
+    return Product(left, right, out, rows, columns, batch, inner[0], step.body, leaf, known)
+
+
+def _factors(leaf: Expr) -> tuple[Expr, Expr] | None:
+    """The two loads whose products are summed, in float32."""
+    initial, body = leaf.args
+    meaning = leaf.value.combine
+    adds = meaning.op == "add" and sorted(arg.value for arg in meaning.args if arg.op == "arg") == [0, 1]
+    if not adds or initial.op != "const" or initial.value != 0 or body.op != "mul" or body.dtype != F32:
+        return None
+    a, b = body.args
+    return (a, b) if a.op == b.op == "load" else None
+
+
+def _strided(load: Load, axes: Sequence[Axis]) -> Strided | None:
+    return _located(load.source, flatten(load.indices, load.source.shape), axes)
+
+
+def _located(value: Value, offset: Affine, axes: Sequence[Axis]) -> Strided | None:
+    """The steps of an offset; None if it is more than a sum of multiples of these axes."""
+    if any(not isinstance(atom, Axis) or atom not in axes for atom, _ in offset.terms):
+        return None
+    return Strided(value, offset.constant, {axis: offset.stride(axis) or 0 for axis in axes})
+
+
+# -- kernels -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Dimension:
+    """Axes of a product that are walked as one: its extent and the innermost axis, whose steps are its own."""
+
+    extent: int
+    axis: Axis
+
+
+def kernel_of(step: Compute, tables: dict[Value, Array], names: Names, target: Target) -> Template | None:
+    """The step that computes a product by a kernel; None if it is none, or lies in memory as no kernel takes it."""
+    product = match_product(step)
+    if product is None:
+        return None
+    tensors = [product.left, product.right, product.out, *(strided for _, strided in product.operands)]
+    rows = _merged(product.rows, product.out, tensors)
+    columns = _merged(product.columns, product.out, tensors)
+    n = columns.pop() if columns else None
+    m = max(rows, key=lambda d: d.extent, default=None)
+    batch = [*_merged(product.batch, product.out, tensors), *columns, *(d for d in rows if d is not m)]
+    right, constant = product.right, tables.get(product.right.value)
+    b = (right.steps[product.depth], right.steps[n.axis] if n else 1)
+    if constant is None and 1 not in b:
+        return None
+    lanes = [(item, s, s.steps[n.axis] if n else 0) for item, s in product.operands]
+    if any(lane not in (0, 1) for _, _, lane in lanes):
+        return None
+    where = [*batch, *([m] if m else [])]
+    missing = () if m else (0,)
+
+    def place(strided: Strided, lane: int) -> Place:
+        return Place((*(strided.steps[d.axis] for d in where), *missing), lane, origin=strided.origin)
+
+    problem = gemm.Gemm(
+        m=m.extent if m else 1,
+        n=n.extent if n else 1,
+        k=product.depth.extent,
+        a=(product.left.steps[m.axis] if m else 0, product.left.steps[product.depth]),
+        out=place(product.out, 1),
+        b=None if constant is not None else b,
+        batch=tuple(d.extent for d in batch),
+        a_batch=tuple(product.left.steps[d.axis] for d in batch),
+        b_batch=tuple(right.steps[d.axis] for d in batch),
+    )
+    places = [(item, place(strided, lane)) for item, strided, lane in lanes]
+    tail = tail_of(target, product.body, product.leaf, places)
+    schedule = gemm.default(problem, target)
+    weights = right.value
+    offset = right.origin * 4
+    if constant is not None:
+        packed, steps = _packed(constant, right, batch, product.depth, n, target, schedule)
+        weights = names.fresh(f"{right.value.name}.packed", TensorType(packed.dtype, packed.shape))
+        tables[weights] = packed
+        offset = 0
+        problem = gemm.Gemm(**{**vars(problem), "b_batch": steps})
+    room = gemm.scratch_bytes(target, problem, schedule)
+    scratch = names.fresh(f"{step.output.name}.scratch", tensor("uint8", room)) if room else None
+    operands = [item.value.source for item, _ in places]
+    reads = [product.left.value, weights, *operands]
+    arguments = [
+        Argument(product.left.value, product.left.origin * 4),
+        Argument(weights, offset),
+        Argument(step.output),
+        *map(Argument, operands),
+        Argument(scratch or step.output),
+    ]
+    return template(
+        step.output,
+        reads,
+        arguments,
+        lambda name: gemm.gemm(name, target, problem, schedule, tail, internal=False),
+        scratch,
+        step.node,
+    )
+
+
+def _merged(axes: Sequence[Axis], out: Strided, tensors: Sequence[Strided]) -> list[_Dimension]:
+    """Axes in the order in which the output is written, those that run through every tensor evenly made one."""
+    found: list[_Dimension] = []
+    for axis in sorted(axes, key=lambda a: -abs(out.steps[a])):
+        last = found[-1] if found else None
+        if last and all(t.steps[last.axis] == t.steps[axis] * axis.extent for t in tensors):
+            found[-1] = _Dimension(last.extent * axis.extent, axis)
+        else:
+            found.append(_Dimension(axis.extent, axis))
+    return found
+
+
+def _packed(
+    constant: Array,
+    right: Strided,
+    batch: Sequence[_Dimension],
+    depth: Axis,
+    n: _Dimension | None,
+    target: Target,
+    schedule: gemm.Schedule,
+) -> tuple[Array, tuple[int, ...]]:
+    """A constant right operand packed, once for each step of the batch along which it varies; and its steps there."""
+    flat = np.ascontiguousarray(constant).reshape(-1)
+    size = flat.itemsize
+    varying = [d for d in batch if right.steps[d.axis]]
+    shape = [d.extent for d in varying] + [depth.extent, n.extent if n else 1]
+    strides = [right.steps[d.axis] * size for d in varying]
+    strides += [right.steps[depth] * size, right.steps[n.axis] * size if n else size]
+    view = np.lib.stride_tricks.as_strided(flat[right.origin :], shape, strides, writeable=False)
+    panels = [gemm.pack(matrix, target, schedule) for matrix in view.reshape(-1, *shape[-2:])]
+    step = panels[0].size
+    steps: list[int] = []
+    for d in reversed(batch):
+        steps.insert(0, step if right.steps[d.axis] else 0)
+        step *= d.extent if right.steps[d.axis] else 1
+    return np.concatenate(panels), tuple(steps)

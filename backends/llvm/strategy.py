@@ -1,0 +1,65 @@
+"""How the host does better than plain loops: kernels for contractions, in layouts that suit them, with fused tails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from heddle.backends.llvm.fusion import (
+    into_one_reader,
+    is_movement,
+    is_pointwise,
+    movement_into,
+    pointwise_into_readers,
+    read_by,
+    through_views,
+)
+from heddle.backends.llvm.products import kernel_of, match_product
+from heddle.core.codegen.lower import Lowering, Step
+from heddle.core.codegen.target import Target
+from heddle.core.codegen.tensor import Compute
+from heddle.core.ir import Graph, Names, Value
+from numpy.typing import NDArray
+
+
+class Kernels:
+    """The strategy of kernel templates."""
+
+    def take(self, lowering: Lowering) -> bool:
+        return False
+
+    def improve(
+        self, graph: Graph, steps: Sequence[Step], tables: dict[Value, NDArray[Any]], names: Names, target: Target
+    ) -> list[Step]:
+        steps = pointwise_into_readers(through_views(steps), graph.outputs)
+        movements = {step.output: step for step in steps if isinstance(step, Compute) and is_movement(step)}
+        steps = [_with_movement(step, movements) for step in steps]
+        steps = into_one_reader(steps, graph.outputs, _is_product, _is_product)
+        made: list[Step] = []
+        for step in steps:
+            kernel = kernel_of(step, tables, names, target) if isinstance(step, Compute) else None
+            made.append(kernel or step)
+        return _needed(made, graph.outputs)
+
+
+def _is_product(step: Compute) -> bool:
+    return match_product(step) is not None
+
+
+def _with_movement(step: Step, movements: dict[Value, Compute]) -> Step:
+    """A product that reads behind transpositions, if it is one then."""
+    if not isinstance(step, Compute) or is_pointwise(step):
+        return step
+    moved = movement_into(step, movements)
+    return moved if moved is not step and match_product(moved) else step
+
+
+def _needed(steps: Sequence[Step], kept: Sequence[Value]) -> list[Step]:
+    """The steps without those whose results nobody reads any more."""
+    wanted = set(kept)
+    result: list[Step] = []
+    for step in reversed(steps):
+        if getattr(step, "output", None) in wanted or not hasattr(step, "output"):
+            wanted.update(read_by(step))
+            result.append(step)
+    return result[::-1]
