@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
 import os
 import sys
@@ -23,12 +21,10 @@ from heddle.core.errors import BackendError
 from heddle.core.plugin.backend import API_LEVEL, OLDEST_API_LEVEL, Backend
 from heddle.core.plugin.hooks import PROJECT, Hooks
 from heddle.core.plugin.options import Option, list_options, read_options
+from heddle.core.runtime.modules import VARIABLE, load_named, named_plugins
 
 BACKENDS, HOOKS = "heddle.backends", "heddle.plugins"
 """Entry-point groups: backend classes, loaded when they are asked for, and modules with hooks, loaded at the start."""
-
-VARIABLE = "HEDDLE_PLUGINS"
-"""Names further plugins: paths of `.py` files or names of modules, separated by commas."""
 
 
 class PluginWarning(UserWarning):
@@ -80,9 +76,8 @@ class Plugins:
             self._add(_Candidate(point.name, _origin(point), point.value, point.load))
         for point in sorted(entry_points(group=HOOKS), key=_point_key):
             self._load_module(_Candidate(point.name, _origin(point), point.value, point.load))
-        for named in (variable if variable is not None else os.environ.get(VARIABLE, "")).split(","):
-            if named.strip():
-                self._load_module(_named(named.strip()))
+        for named in named_plugins(variable):
+            self._load_module(_named(named))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -257,22 +252,10 @@ def _backends_of(module: ModuleType) -> list[type[Backend]]:
 
 def _named(named: str) -> _Candidate:
     """The plugin that the environment names: a file when it ends in `.py`, else a module."""
+    load = partial(load_named, named)
     if not named.endswith(".py"):
-        return _Candidate(named, f"{VARIABLE}={named}", named, lambda: importlib.import_module(named))
+        return _Candidate(named, f"{VARIABLE}={named}", named, load)
     path = Path(named).expanduser().resolve()
-
-    def load() -> ModuleType:
-        name = f"heddle_plugin_{path.stem}"
-        spec = importlib.util.spec_from_file_location(name, path)
-        if spec is None or spec.loader is None or not path.is_file():
-            raise BackendError(
-                f"{path}: there is no such file; {VARIABLE} takes paths of .py files or names of modules"
-            )
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-        return module
-
     return _Candidate(path.stem, f"{VARIABLE}={named}", str(path), load)
 
 

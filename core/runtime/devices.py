@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from heddle.core.errors import ArtifactError, DeviceError
 from heddle.core.runtime.device import Device
+from heddle.core.runtime.modules import load_named, named_plugins
 
 GROUP = "heddle.devices"
 
@@ -27,19 +29,28 @@ def known_devices() -> Mapping[str, EntryPoint]:
     return found
 
 
+def named_devices() -> Mapping[str, type[Device]]:
+    """The device classes with a `name` of their own in the modules that `HEDDLE_PLUGINS` names, by that name.
+
+    A module that cannot be imported is left out: `heddle plugins doctor` shows it.
+    """
+    found: dict[str, type[Device]] = {}
+    for named in named_plugins():
+        with suppress(Exception):
+            classes = [value for value in vars(load_named(named)).values() if isinstance(value, type)]
+            for device in (value for value in classes if issubclass(value, Device)):
+                name = getattr(device, "name", None)
+                if isinstance(name, str):
+                    found.setdefault(name, device)
+    return found
+
+
 def open_device(name: str, options: Mapping[str, Any] | None = None) -> Device:
-    """A device by its name, set up with these options.
+    """A device by its name, set up with these options: an entry point, or a class in a module of `HEDDLE_PLUGINS`.
 
     ArtifactError when no such device is installed; DeviceError when its module or its constructor fails.
     """
-    point = known_devices().get(name)
-    if point is None:
-        known = ", ".join(known_devices()) or "none"
-        raise ArtifactError(f"device {name!r} is not installed (here are: {known}); install the plugin that has it")
-    try:
-        factory: Callable[..., Device] = point.load()
-    except Exception as error:
-        raise DeviceError(f"device {name!r}: its module {point.module} failed to import: {error!r}") from error
+    factory = _factory(name)
     try:
         device = factory(**(options or {}))
     except (ArtifactError, DeviceError):
@@ -49,5 +60,20 @@ def open_device(name: str, options: Mapping[str, Any] | None = None) -> Device:
     except Exception as error:
         raise DeviceError(f"device {name!r} failed to open: {error!r}") from error
     if not isinstance(device, Device):
-        raise DeviceError(f"device {name!r}: {point.value} gives a {type(device).__name__}, a Device is expected")
+        raise DeviceError(f"device {name!r}: it opens as a {type(device).__name__}, a Device is expected")
     return device
+
+
+def _factory(name: str) -> Callable[..., Device]:
+    point = known_devices().get(name)
+    if point is None:
+        named = named_devices()
+        if name in named:
+            return named[name]
+        known = ", ".join(sorted({*known_devices(), *named})) or "none"
+        raise ArtifactError(f"device {name!r} is not installed (here are: {known}); install the plugin that has it")
+    try:
+        factory: Callable[..., Device] = point.load()
+    except Exception as error:
+        raise DeviceError(f"device {name!r}: its module {point.module} failed to import: {error!r}") from error
+    return factory
