@@ -1,0 +1,1 @@
+"""The accelerator's compiler: quantized parts of graphs to instruction streams."""

@@ -1,0 +1,170 @@
+"""What the accelerator computes, layer by layer: quantized tensors in its own layout, and operations on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from heddle.hw.vta.config import Config
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Quantized activations: `real = (stored - zero_point) * scale`.
+
+    In memory they are `[batch][block][height][width][lane]`, a block being `block_of(config)` channels; the lanes of
+    the last block beyond `channels` are not meaningful.
+    """
+
+    name: str
+    batch: int
+    channels: int
+    height: int
+    width: int
+    scale: float
+    zero_point: int
+    unsigned: bool
+
+    @property
+    def low(self) -> int:
+        return 0 if self.unsigned else -128
+
+    @property
+    def high(self) -> int:
+        return 255 if self.unsigned else 127
+
+    def blocks(self, config: Config) -> int:
+        return -(-self.channels // block_of(config))
+
+    def nbytes(self, config: Config) -> int:
+        return self.batch * self.blocks(config) * self.height * self.width * block_of(config)
+
+
+def block_of(config: Config) -> int:
+    """Channels of a block in memory: what both a vector that is read and one that is written divide."""
+    return max(config.bi, config.bo)
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """The first stage of the drain: `clip(round((acc + bias) * multiplier / 2**shift) + zero_point, low, high)`.
+
+    The arrays have one entry for each output channel.
+    """
+
+    bias: NDArray[np.int32]
+    multiplier: NDArray[np.int64]
+    shift: NDArray[np.int64]
+    zero_point: int
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
+class Residual:
+    """The second stage: the first stage's result and another tensor, each minus its zero point, scaled and added."""
+
+    tensor: Tensor
+    result_multiplier: int
+    tensor_multiplier: int
+    shift: int
+    zero_point: int
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, eq=False)
+class Conv:
+    """A convolution: weights are [output][input / groups][kernel height][kernel width]."""
+
+    name: str
+    input: Tensor
+    output: Tensor
+    weights: NDArray[np.int8]
+    scaling: Scaling
+    strides: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilations: tuple[int, int] = (1, 1)
+    groups: int = 1
+    residual: Residual | None = None
+
+    @property
+    def macs(self) -> int:
+        out = self.output
+        return out.batch * out.channels * out.height * out.width * int(np.prod(self.weights.shape[1:]))
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """A pooling over each channel: the greatest, or the sum scaled by the drain."""
+
+    name: str
+    input: Tensor
+    output: Tensor
+    kind: str
+    kernel: tuple[int, int]
+    scaling: Scaling
+    strides: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilations: tuple[int, int] = (1, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Copy:
+    """A tensor requantized, and another added to it if there is a residual; `offset` is the first channel written.
+
+    It is what Add, requantization, Relu and Clip on their own, and the parts of a Concat become.
+    """
+
+    name: str
+    input: Tensor
+    output: Tensor
+    scaling: Scaling
+    residual: Residual | None = None
+    offset: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """The elementwise product of two tensors."""
+
+    name: str
+    input: Tensor
+    other: Tensor
+    output: Tensor
+    scaling: Scaling
+
+
+@dataclass(frozen=True, eq=False)
+class Leaky:
+    """`max(x, x * slope / 2**bits)` of the input minus its zero point, times `2**bits`, before scaling."""
+
+    name: str
+    input: Tensor
+    output: Tensor
+    slope: int
+    bits: int
+    scaling: Scaling
+
+
+Layer = Conv | Pool | Copy | Product | Leaky
+
+
+def scaled(ratio: float) -> tuple[int, int]:
+    """The multiplier below 2**31 and the shift of at most 63 whose quotient is nearest to a positive ratio.
+
+    >>> scaled(0.5)
+    (1073741824, 31)
+    """
+    if not 0 < ratio < 2**31:
+        raise ValueError(f"a scale must be positive and below 2**31, it is {ratio}")
+    mantissa, exponent = np.frexp(ratio)
+    multiplier, shift = round(float(mantissa) * 2**31), 31 - int(exponent)
+    if multiplier == 2**31:
+        multiplier, shift = 2**30, shift - 1
+    if shift > 63:
+        multiplier, shift = multiplier >> min(shift - 63, 31), 63
+    if shift < 0:
+        multiplier, shift = multiplier << -shift, 0
+    return multiplier, shift

@@ -1,0 +1,93 @@
+"""Layers to one program: the best tiling of each, all of them through one pipeline, waiting only where data flows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from heddle.backends.vta.channelwise import (
+    copy_steps,
+    depthwise_steps,
+    is_depthwise,
+    leaky_steps,
+    pool_steps,
+    product_steps,
+)
+from heddle.backends.vta.convolution import Tiling, conv_steps, tilings
+from heddle.backends.vta.images import Images
+from heddle.backends.vta.layers import Conv, Copy, Layer, Leaky, Pool
+from heddle.backends.vta.pipeline import Pipeline, Step
+from heddle.backends.vta.windows import IMAGES, Place
+from heddle.core.errors import BackendError
+from heddle.hw.vta.config import Config
+from heddle.hw.vta.isa import Instruction
+
+__all__ = ["IMAGES", "best_tiling", "emit", "steps_of"]
+
+SEARCH = 6
+"""How many of the most promising tilings of a convolution are scheduled in full before one is chosen."""
+
+
+def steps_of(config: Config, images: Images, place: Place, layer: Layer, tiling: Tiling | None = None) -> list[Step]:
+    """The steps of a layer; `tiling` is that of a convolution, by default the best one."""
+    if isinstance(layer, Conv):
+        if is_depthwise(config, layer):
+            return list(depthwise_steps(config, images, place, layer))
+        return list(conv_steps(config, images, place, layer, tiling or best_tiling(config, place, layer)))
+    if isinstance(layer, Pool):
+        return list(pool_steps(config, images, place, layer))
+    if isinstance(layer, Copy):
+        return list(copy_steps(config, images, place, layer))
+    if isinstance(layer, Leaky):
+        return list(leaky_steps(config, images, place, layer))
+    return list(product_steps(config, images, place, layer))
+
+
+def best_tiling(config: Config, place: Place, layer: Conv) -> Tiling:
+    """The tiling of a convolution that takes the fewest cycles by itself."""
+    found: list[tuple[int, int, Tiling]] = []
+    for rank, tiling in enumerate(tilings(config, layer)[:SEARCH]):
+        pipeline = Pipeline(config)
+        pipeline.layer(list(conv_steps(config, Images(config), place, layer, tiling)), wait=False)
+        found.append((pipeline.cycles(), rank, tiling))
+    if not found:
+        raise BackendError(f"vta: {layer.name}: no tile of the convolution fits the memories of {config.name}")
+    return min(found)[2]
+
+
+def sources(layer: Layer) -> tuple[str, ...]:
+    """The names of the tensors that a layer reads."""
+    second = getattr(layer, "other", None) or getattr(getattr(layer, "residual", None), "tensor", None)
+    return (layer.input.name,) if second is None else (layer.input.name, second.name)
+
+
+def emit(config: Config, layers: Sequence[Layer], place: Place) -> tuple[list[Instruction], bytes]:
+    """The instructions of layers that run one after the other, and the block of images that they read.
+
+    `place` gives the base register and the offset in beats of each tensor, and of the block (`IMAGES`).
+    """
+    images, pipeline = Images(config), Pipeline(config)
+    pending: set[str] = set()
+    for layer in layers:
+        wait = any(name in pending for name in sources(layer))
+        for steps in _by_parameters(steps_of(config, images, place, layer)):
+            pipeline.layer(steps, wait)
+            if wait:
+                pending.clear()
+            wait = False
+        pending.add(layer.output.name)
+    return pipeline.finish(), images.bytes()
+
+
+def _by_parameters(steps: Sequence[Step]) -> Iterator[list[Step]]:
+    """The steps of a layer cut where the drain parameters change."""
+    piece: list[Step] = []
+    current = None
+    for step in steps:
+        here = next((chunk.key for chunk in step.reads if chunk.memory == "prm"), current)
+        if current is not None and here != current:
+            start = next(i for i in range(len(piece), -1, -1) if i == 0 or piece[i - 1].store is not None)
+            yield piece[:start]
+            piece = piece[start:]
+        current = here
+        piece.append(step)
+    yield piece

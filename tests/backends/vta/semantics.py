@@ -1,0 +1,91 @@
+"""What the accelerator's layers mean, written a second time, in plain numpy over whole tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from heddle.backends.vta.layers import Conv, Copy, Layer, Leaky, Pool, Product, Residual, Scaling
+from numpy.typing import NDArray
+
+Ints = NDArray[Any]
+
+
+def evaluate(layer: Layer, x: Ints, other: Ints | None = None) -> Ints:
+    """The output of a layer for its input, and for its residual or second operand."""
+    x = x.astype(np.int64)
+    if isinstance(layer, Conv):
+        total = _convolve(layer, x)
+    elif isinstance(layer, Pool):
+        total = _pool(layer, x)
+    elif isinstance(layer, Copy):
+        total = x
+    elif isinstance(layer, Product):
+        assert other is not None
+        total = (x - layer.input.zero_point) * (other.astype(np.int64) - layer.other.zero_point)
+    else:
+        assert isinstance(layer, Leaky)
+        centred = x - layer.input.zero_point
+        total = np.maximum(centred << layer.bits, centred * layer.slope)
+    first = _scale(layer.scaling, total)
+    residual = getattr(layer, "residual", None)
+    return first if residual is None else _add(layer.scaling, residual, first, other)
+
+
+def rounded(value: Ints, shift: Ints | int) -> Ints:
+    """`value / 2**shift` to the nearest integer, halves to the even one; exact."""
+    numerator, denominator = value.astype(object), 2 ** np.asarray(shift).astype(object)
+    whole = numerator // denominator
+    rest = 2 * (numerator - whole * denominator)
+    up = (rest > denominator) | ((rest == denominator) & (whole % 2 == 1))
+    return (whole + up).astype(np.int64)
+
+
+def _scale(scaling: Scaling, total: Ints) -> Ints:
+    def channels(array: Ints) -> Ints:
+        return array.astype(np.int64)[None, :, None, None]
+
+    value = (total + channels(scaling.bias)) * channels(scaling.multiplier)
+    return np.clip(rounded(value, channels(scaling.shift)) + scaling.zero_point, scaling.low, scaling.high)
+
+
+def _add(scaling: Scaling, residual: Residual, first: Ints, other: Ints | None) -> Ints:
+    assert other is not None
+    centred = other.astype(np.int64) - residual.tensor.zero_point
+    value = (first - scaling.zero_point) * residual.result_multiplier + centred * residual.tensor_multiplier
+    return np.clip(rounded(value, residual.shift) + residual.zero_point, residual.low, residual.high)
+
+
+def _windows(x: Ints, layer: Conv | Pool, kernel: tuple[int, int], fill: int) -> dict[tuple[int, int], Ints]:
+    """For each tap of a kernel, the input values that it meets, as an output-shaped array."""
+    top, left, bottom, right = layer.pads
+    x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=fill)
+    rows, columns = layer.output.height, layer.output.width
+    views = {}
+    for y in range(kernel[0]):
+        for z in range(kernel[1]):
+            down, across = y * layer.dilations[0], z * layer.dilations[1]
+            views[y, z] = x[
+                :, :,
+                down : down + (rows - 1) * layer.strides[0] + 1 : layer.strides[0],
+                across : across + (columns - 1) * layer.strides[1] + 1 : layer.strides[1],
+            ]  # fmt: skip
+    return views
+
+
+def _convolve(layer: Conv, x: Ints) -> Ints:
+    outputs, per_group, *kernel = layer.weights.shape
+    total = np.zeros((x.shape[0], outputs, layer.output.height, layer.output.width), np.int64)
+    each = outputs // layer.groups
+    for (y, z), view in _windows(x, layer, (kernel[0], kernel[1]), layer.input.zero_point).items():
+        for group in range(layer.groups):
+            here = slice(group * each, (group + 1) * each)
+            weights = layer.weights[here, :, y, z].astype(np.int64)
+            total[:, here] += np.einsum("oc,nchw->nohw", weights, view[:, group * per_group : (group + 1) * per_group])
+    return total
+
+
+def _pool(layer: Pool, x: Ints) -> Ints:
+    fill = layer.input.low if layer.kind == "max" else layer.input.zero_point
+    views = np.stack(list(_windows(x, layer, layer.kernel, fill).values()))
+    return views.max(0) if layer.kind == "max" else views.sum(0)
