@@ -42,6 +42,8 @@ def version_word(config: Config) -> int:
 
 def _parameters(config: Config) -> dict[str, int]:
     depths = {f"{m.upper()}_DEPTH": getattr(config, f"{m}_depth") for m in ("inp", "wgt", "acc", "uop", "prm")}
+    chunks = {name: config.element_bytes(name) // config.beat_bytes for name in ("inp", "wgt", "prm")}
+    chunk_bits = {name: max(1, (count - 1).bit_length()) for name, count in chunks.items()}
     return {
         "BI": config.bi,
         "BO": config.bo,
@@ -53,9 +55,9 @@ def _parameters(config: Config) -> dict[str, int]:
         "UOP_BITS": config.uop_bits,
         "UOPS_PER_BEAT": config.uops_per_beat,
         "UOP_LINE": log2(config.element_count("uop")),
-        "INP_CHUNKS": config.inp_bytes // config.beat_bytes,
-        "WGT_CHUNKS": config.wgt_bytes // config.beat_bytes,
-        "PRM_CHUNKS": config.prm_bytes // config.beat_bytes,
+        **{f"{name.upper()}_CHUNKS": count for name, count in chunks.items()},
+        **{f"{name.upper()}_CHUNK": bits for name, bits in chunk_bits.items()},
+        "CHUNK_INDEX": max(chunk_bits.values()),
         "OUT_BEATS": config.out_bytes // config.beat_bytes,
         "QUEUE_DEPTH": config.queue_depth,
         "READ_WINDOW": config.read_window,

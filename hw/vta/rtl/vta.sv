@@ -1,5 +1,4 @@
 // The accelerator: FETCH, LOAD, COMPUTE and STORE with their queues, tokens and memories, an AXI4 master and an AXI-Lite slave.
-/* verilator lint_off PINCONNECTEMPTY */  // outputs of queues that are not needed here
 module vta
   import vta_pkg::*;
 (
@@ -76,12 +75,14 @@ module vta
   logic [INDEX-1:0] error_index;
   logic [31:0] tokens;
   logic [2:0][31:0] heads;
-  logic [COUNTERS-1:0] counts;
+  int counting_fetch, counting_load, counting_compute, counting_store;
   vta_control #(.INDEX(INDEX)) u_control (
     .clk, .rst, .awvalid(s_axil_awvalid), .awready(s_axil_awready), .awaddr(s_axil_awaddr), .wvalid(s_axil_wvalid),
     .wready(s_axil_wready), .wdata(s_axil_wdata), .wstrb(s_axil_wstrb), .bvalid(s_axil_bvalid), .bready(s_axil_bready),
     .arvalid(s_axil_arvalid), .arready(s_axil_arready), .araddr(s_axil_araddr), .rvalid(s_axil_rvalid), .rready(s_axil_rready),
-    .rdata(s_axil_rdata), .start, .code, .length, .base, .finished, .error, .error_index, .stop, .done, .tokens, .heads, .counts
+    .rdata(s_axil_rdata), .start, .code, .length, .base, .finished, .error, .error_index, .stop, .done, .tokens, .heads, .counting_fetch,
+    .counting_load, .counting_compute, .counting_store, .read_beat(m_axi_rvalid && m_axi_rready),
+    .write_beat(m_axi_wvalid && m_axi_wready), .dispatched(counts_dispatch)
   );
   assign irq = done;
   wire clear = rst || start;
@@ -112,17 +113,17 @@ module vta
   logic load_valid, compute_valid, store_valid, load_pop, compute_pop, store_pop;
   logic [127:0] load_word, compute_word, store_word;
   logic [INDEX-1:0] load_index, compute_index, store_index;
-  vta_fifo #(.W(128 + INDEX), .DEPTH(QUEUE_DEPTH)) u_load_queue (
-    .clk, .rst(clear), .push(push_load), .din({index, word}), .pop(load_pop), .valid(load_valid), .full(full_load),
-    .dout({load_index, load_word}), .count()
+  vta_queue #(.INDEX(INDEX), .DEPTH(QUEUE_DEPTH)) u_load_queue (
+    .clk, .rst(clear), .push(push_load), .in_word(word), .in_index(index), .pop(load_pop), .valid(load_valid), .full(full_load),
+    .word(load_word), .index(load_index)
   );
-  vta_fifo #(.W(128 + INDEX), .DEPTH(QUEUE_DEPTH)) u_compute_queue (
-    .clk, .rst(clear), .push(push_compute), .din({index, word}), .pop(compute_pop), .valid(compute_valid), .full(full_compute),
-    .dout({compute_index, compute_word}), .count()
+  vta_queue #(.INDEX(INDEX), .DEPTH(QUEUE_DEPTH)) u_compute_queue (
+    .clk, .rst(clear), .push(push_compute), .in_word(word), .in_index(index), .pop(compute_pop), .valid(compute_valid), .full(full_compute),
+    .word(compute_word), .index(compute_index)
   );
-  vta_fifo #(.W(128 + INDEX), .DEPTH(QUEUE_DEPTH)) u_store_queue (
-    .clk, .rst(clear), .push(push_store), .din({index, word}), .pop(store_pop), .valid(store_valid), .full(full_store),
-    .dout({store_index, store_word}), .count()
+  vta_queue #(.INDEX(INDEX), .DEPTH(QUEUE_DEPTH)) u_store_queue (
+    .clk, .rst(clear), .push(push_store), .in_word(word), .in_index(index), .pop(store_pop), .valid(store_valid), .full(full_store),
+    .word(store_word), .index(store_index)
   );
   assign heads[0] = {load_valid, 7'd0, load_index};
   assign heads[1] = {compute_valid, 7'd0, compute_index};
@@ -138,11 +139,9 @@ module vta
 
   // ---------------------------------------------------------------- LOAD
   logic write_inp, write_wgt, write_uop, write_prm, load_bounds, load_quiet;
-  logic [INP_CHUNKS-1:0] inp_mask;
-  logic [WGT_CHUNKS-1:0] wgt_mask;
-  logic [PRM_CHUNKS-1:0] prm_mask;
   /* verilator lint_off UNUSEDSIGNAL */
-  logic [ANY_INDEX-1:0] element;  // as wide as the largest memory needs
+  logic [CHUNK_INDEX-1:0] chunk;
+  logic [ANY_INDEX-1:0] element;  // both are as wide as the largest memory needs
   /* verilator lint_on UNUSEDSIGNAL */
   logic [BUS-1:0] write_data;
   logic [INDEX-1:0] load_bounds_index;
@@ -151,7 +150,7 @@ module vta
     .clk, .rst(clear), .stop, .base, .head_valid(load_valid), .head_word(load_word), .head_index(load_index), .head_pop(load_pop),
     .token(c2l), .token_pop(c2l_pop), .token_push(l2c_push), .req_valid(req_valid[2]), .req_ready(req_ready[2]),
     .req_address(req_address[2]), .req_beats(req_beats[2]), .data_valid(data_valid[2]), .data_ready(load_ready), .data(m_axi_rdata),
-    .write_inp, .write_wgt, .write_uop, .write_prm, .inp_mask, .wgt_mask, .prm_mask, .element, .write_data, .bounds(load_bounds),
+    .write_inp, .write_wgt, .write_uop, .write_prm, .chunk, .element, .write_data, .bounds(load_bounds),
     .bounds_index(load_bounds_index), .quiet(load_quiet), .counts_data(counts_load_data), .counts_memory(counts_load_memory),
     .counts_wait(counts_load_wait)
   );
@@ -166,26 +165,26 @@ module vta
   logic [BUS-1:0] uop_line;
   logic [BI-1:0][7:0] inp;
   logic [BO-1:0][BI-1:0][7:0] wgt;
-  logic [BO*9-1:0][7:0] prm;
+  logic [BO*72-1:0] prm;
   logic [BO-1:0][31:0] acc_rdata, acc_wdata;
   vta_sram #(.W(BUS), .CHUNKS(1), .DEPTH(UOP_DEPTH / UOPS_PER_BEAT)) u_uop (
-    .clk, .write(write_uop), .mask(1'b1), .waddr(element[UOP_LINE-1:0]), .wdata(write_data), .read(uop_read), .raddr(uop_address),
+    .clk, .write(write_uop), .chunk(1'b0), .waddr(element[UOP_LINE-1:0]), .wdata(write_data), .read(uop_read), .raddr(uop_address),
     .rdata(uop_line)
   );
   vta_sram #(.W(BUS), .CHUNKS(INP_CHUNKS), .DEPTH(INP_DEPTH)) u_inp (
-    .clk, .write(write_inp), .mask(inp_mask), .waddr(element[INP_INDEX-1:0]), .wdata(write_data), .read(inp_read),
+    .clk, .write(write_inp), .chunk(chunk[INP_CHUNK-1:0]), .waddr(element[INP_INDEX-1:0]), .wdata(write_data), .read(inp_read),
     .raddr(inp_address), .rdata(inp)
   );
   vta_sram #(.W(BUS), .CHUNKS(WGT_CHUNKS), .DEPTH(WGT_DEPTH)) u_wgt (
-    .clk, .write(write_wgt), .mask(wgt_mask), .waddr(element[WGT_INDEX-1:0]), .wdata(write_data), .read(wgt_read),
+    .clk, .write(write_wgt), .chunk(chunk[WGT_CHUNK-1:0]), .waddr(element[WGT_INDEX-1:0]), .wdata(write_data), .read(wgt_read),
     .raddr(wgt_address), .rdata(wgt)
   );
   vta_sram #(.W(BUS), .CHUNKS(PRM_CHUNKS), .DEPTH(PRM_DEPTH)) u_prm (
-    .clk, .write(write_prm), .mask(prm_mask), .waddr(element[PRM_INDEX-1:0]), .wdata(write_data), .read(drain_read),
+    .clk, .write(write_prm), .chunk(chunk[PRM_CHUNK-1:0]), .waddr(element[PRM_INDEX-1:0]), .wdata(write_data), .read(drain_read),
     .raddr(prm_address), .rdata(prm)
   );
   vta_sram #(.W(BO * 32), .CHUNKS(1), .DEPTH(ACC_DEPTH)) u_acc (
-    .clk, .write(acc_write), .mask(1'b1), .waddr(acc_waddress), .wdata(acc_wdata), .read(acc_read || drain_read),
+    .clk, .write(acc_write), .chunk(1'b0), .waddr(acc_waddress), .wdata(acc_wdata), .read(acc_read || drain_read),
     .raddr(acc_read ? acc_raddress : drain_address), .rdata(acc_rdata)
   );
 
@@ -238,32 +237,17 @@ module vta
     else if (illegal) error_index = index;
     else error_index = overflow[0] ? load_index : overflow[3] ? store_index : compute_index;
 
-    counts = '0;
-    counts[COUNT_CYCLES] = 1'b1;
-    counts[COUNT_FETCH_DISPATCH] = counts_dispatch;
-    counts[COUNT_FETCH_FULL] = counts_full;
-    counts[COUNT_FETCH_MEMORY] = counts_fetch_memory;
-    counts[COUNT_FETCH_DONE] = !counts_dispatch && !counts_full && !counts_fetch_memory;
-    counts[COUNT_LOAD_DATA] = counts_load_data;
-    counts[COUNT_LOAD_MEMORY] = counts_load_memory;
-    counts[COUNT_LOAD_WAIT_COMPUTE] = counts_load_wait;
-    counts[COUNT_LOAD_IDLE] = !counts_load_data && !counts_load_memory && !counts_load_wait;
-    counts[COUNT_COMPUTE_GEMM] = counts_gemm;
-    counts[COUNT_COMPUTE_ALU] = counts_alu;
-    counts[COUNT_COMPUTE_WAIT_LOAD] = counts_wait_load;
-    counts[COUNT_COMPUTE_WAIT_STORE] = counts_wait_store;
-    counts[COUNT_COMPUTE_IDLE] = !counts_gemm && !counts_alu && !counts_wait_load && !counts_wait_store;
-    counts[COUNT_STORE_DRAIN] = counts_drain;
-    counts[COUNT_STORE_WAIT_COMPUTE] = counts_wait_compute;
-    counts[COUNT_STORE_WAIT_PORT] = counts_wait_port;
-    counts[COUNT_STORE_WAIT_RESIDUAL] = counts_wait_residual;
-    counts[COUNT_STORE_BACK_PRESSURE] = counts_back_pressure;
-    counts[COUNT_STORE_WAIT_MEMORY] = counts_wait_memory;
-    counts[COUNT_STORE_IDLE] = !counts_drain && !counts_wait_compute && !counts_wait_port && !counts_wait_residual
-        && !counts_back_pressure && !counts_wait_memory;
-    counts[COUNT_READ_BEATS] = m_axi_rvalid && m_axi_rready;
-    counts[COUNT_WRITE_BEATS] = m_axi_wvalid && m_axi_wready;
-    counts[COUNT_INSTRUCTIONS] = counts_dispatch;
+  end
+  always_comb begin
+    counting_fetch = counts_dispatch ? COUNT_FETCH_DISPATCH : counts_full ? COUNT_FETCH_FULL
+        : counts_fetch_memory ? COUNT_FETCH_MEMORY : COUNT_FETCH_DONE;
+    counting_load = counts_load_data ? COUNT_LOAD_DATA : counts_load_memory ? COUNT_LOAD_MEMORY
+        : counts_load_wait ? COUNT_LOAD_WAIT_COMPUTE : COUNT_LOAD_IDLE;
+    counting_compute = counts_gemm ? COUNT_COMPUTE_GEMM : counts_alu ? COUNT_COMPUTE_ALU
+        : counts_wait_load ? COUNT_COMPUTE_WAIT_LOAD : counts_wait_store ? COUNT_COMPUTE_WAIT_STORE : COUNT_COMPUTE_IDLE;
+    counting_store = counts_drain ? COUNT_STORE_DRAIN : counts_wait_compute ? COUNT_STORE_WAIT_COMPUTE
+        : counts_wait_port ? COUNT_STORE_WAIT_PORT : counts_wait_residual ? COUNT_STORE_WAIT_RESIDUAL
+        : counts_back_pressure ? COUNT_STORE_BACK_PRESSURE : counts_wait_memory ? COUNT_STORE_WAIT_MEMORY : COUNT_STORE_IDLE;
   end
 `ifndef SYNTHESIS
   units_exclusive: assert property (@(posedge clk) disable iff (rst || start)

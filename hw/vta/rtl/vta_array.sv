@@ -13,50 +13,49 @@ module vta_array
   input logic [BO-1:0][BI-1:0][7:0] wgt,
   output logic [BO-1:0][31:0] sum
 );
+  // activations with their sign; they are as wide as machine words because that is fastest to simulate
+  logic [BI-1:0][31:0] x;
+  always_comb begin
+    x = '0;
+    if (valid) for (int i = 0; i < BI; i++) x[i] = {{24{inp[i][7] && !is_unsigned}}, inp[i]};
+  end
+
+  logic [BO-1:0][31:0] products;
   generate
     if (DEPTHWISE != 0) begin : g_depthwise
-      logic [BI-2:0][BI-1:0][8:0] history;  // of the vectors before this one, sign-extended
-      logic [BI-1:0][BI-1:0][8:0] window;
+      logic [BI-1:0][BI-1:0][7:0] history;  // of the vectors before this one, the newest first
       always_comb begin
-        for (int t = 0; t < BI; t++) window[t] = '0;
+        products = sum;
         if (valid && depthwise) begin
-          for (int i = 0; i < BI; i++) window[0][i] = {inp[i][7] && !is_unsigned, inp[i]};
-          for (int t = 1; t < BI; t++) if (!clear) window[t] = history[t-1];
+          for (int o = 0; o < BO; o++) begin
+            products[o] = x[o] * 32'($signed(wgt[o][0]));
+            if (!clear)
+              for (int t = 1; t < BI; t++)
+                products[o] = products[o] + {{24{history[t-1][o][7] && !is_unsigned}}, history[t-1][o]} * 32'($signed(wgt[o][t]));
+          end
+        end else if (valid) begin
+          for (int o = 0; o < BO; o++) begin
+            products[o] = '0;
+            for (int i = 0; i < BI; i++) products[o] = products[o] + x[i] * 32'($signed(wgt[o][i]));
+          end
         end
       end
-      always_ff @(posedge clk) begin
+      always_ff @(posedge clk)
         if (shift) begin
-          for (int t = 1; t < BI - 1; t++) history[t] <= clear ? '0 : history[t-1];
-          for (int i = 0; i < BI; i++) history[0][i] <= {inp[i][7] && !is_unsigned, inp[i]};
+          if (clear) history <= (BI * BI * 8)'(inp);
+          else history <= {history[BI-2:0], inp};
         end
-        if (valid) begin
-          if (depthwise) sum <= lanes(window, wgt);
-          else sum <= products(inp, wgt, is_unsigned);
-        end
-      end
     end else begin : g_dense
-      always_ff @(posedge clk) if (valid) sum <= products(inp, wgt, is_unsigned);
-      wire unused = &{1'b0, depthwise, shift, clear};
+      always_comb begin
+        products = sum;
+        if (valid)
+          for (int o = 0; o < BO; o++) begin
+            products[o] = '0;
+            for (int i = 0; i < BI; i++) products[o] = products[o] + x[i] * 32'($signed(wgt[o][i]));
+          end
+      end
+      wire unused = &{1'b0, depthwise, clear};
     end
   endgenerate
-
-  function automatic logic [BO-1:0][31:0] products(
-    input logic [BI-1:0][7:0] a, input logic [BO-1:0][BI-1:0][7:0] w, input logic u
-  );
-    logic [BI-1:0][15:0] x;
-    for (int i = 0; i < BI; i++) x[i] = {{8{a[i][7] && !u}}, a[i]};
-    for (int o = 0; o < BO; o++) begin
-      products[o] = '0;
-      for (int i = 0; i < BI; i++) products[o] = products[o] + 32'($signed(x[i])) * 32'($signed(w[o][i]));
-    end
-  endfunction
-
-  function automatic logic [BO-1:0][31:0] lanes(
-    input logic [BI-1:0][BI-1:0][8:0] x, input logic [BO-1:0][BI-1:0][7:0] w
-  );
-    for (int o = 0; o < BO; o++) begin
-      lanes[o] = '0;
-      for (int t = 0; t < BI; t++) lanes[o] = lanes[o] + 32'($signed(x[t][o])) * 32'($signed(w[o][t]));
-    end
-  endfunction
+  always_ff @(posedge clk) if (valid) sum <= products;
 endmodule

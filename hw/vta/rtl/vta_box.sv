@@ -22,12 +22,17 @@ module vta_box
 );
   logic [31:0] left, run, row_address, plane_address, step_y, step_z;
   logic [9:0] rows, rows_left, planes_left;
-  wire joined = y == 10'd1 || 32'(stride_y) == row_beats;
-  wire [31:0] run_beats = joined ? row_beats * 32'(y) : row_beats;
-
-  wire [31:0] to_boundary = 32'(4096 / BEAT_BYTES) - 32'(burst_address[11:BEAT_SHIFT]);
-  wire [31:0] allowed = to_boundary < MAX_BURST ? to_boundary : MAX_BURST;
-  assign burst_beats = left < allowed ? left[7:0] : allowed[7:0];
+  logic [31:0] to_boundary, allowed;
+  always_comb begin
+    to_boundary = '0;
+    allowed = '0;
+    burst_beats = '0;
+    if (busy) begin
+      to_boundary = 32'(4096 / BEAT_BYTES) - 32'(burst_address[11:BEAT_SHIFT]);
+      allowed = to_boundary < MAX_BURST ? to_boundary : MAX_BURST;
+      burst_beats = left < allowed ? left[7:0] : allowed[7:0];
+    end
+  end
   assign busy = planes_left != 0;
   assign valid = busy;
   wire ends_run = left == 32'(burst_beats);
@@ -35,6 +40,8 @@ module vta_box
   always_ff @(posedge clk)
     if (rst) planes_left <= '0;
     else if (start) begin
+      automatic logic joined = y == 10'd1 || 32'(stride_y) == row_beats;
+      automatic logic [31:0] run_beats = joined ? row_beats * 32'(y) : row_beats;
       burst_address <= address;
       row_address <= address;
       plane_address <= address;

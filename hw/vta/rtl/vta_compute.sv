@@ -154,8 +154,11 @@ module vta_compute
   logic valid3, forwarded;
   logic [BO-1:0][31:0] last_result, second, acc, operand;
   assign writes3 = valid3 && slot3.writes;
-  assign acc = forwarded ? last_result : acc_rdata;
-  assign operand = slot3.gemm ? products : slot3.use_imm ? {BO{{8{slot3.imm[23]}}, slot3.imm}} : second;
+  always_comb begin
+    acc = forwarded ? last_result : acc_rdata;
+    operand = products;
+    if (valid3 && !slot3.gemm) operand = slot3.use_imm ? {BO{{8{slot3.imm[23]}}, slot3.imm}} : second;
+  end
   vta_lanes u_lanes (.valid(writes3), .op(slot3.op), .acc, .operand, .result(acc_wdata));
   // what the next slot writes anyway need not be written now
   assign acc_write = writes3 && !(writes2 && at2 == at3);

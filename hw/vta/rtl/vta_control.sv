@@ -34,12 +34,18 @@ module vta_control
   output logic done,
   input logic [31:0] tokens,
   input logic [2:0][31:0] heads,
-  input logic [COUNTERS-1:0] counts
+  // what each unit does in this cycle, as the number of a counter
+  input int counting_fetch,
+  input int counting_load,
+  input int counting_compute,
+  input int counting_store,
+  input logic read_beat,
+  input logic write_beat,
+  input logic dispatched
 );
   logic [7:0] errors;
   logic busy;
   logic [31:0] first_error;
-  logic [COUNTERS-1:0][63:0] counters;
   assign stop = errors != 0;
 
   // writes: address and data are taken together
@@ -79,16 +85,61 @@ module vta_control
       end
     end
 
-  always_ff @(posedge clk)
-    if (rst || start) counters <= '0;
-    else if (busy) for (int c = 0; c < COUNTERS; c++) if (counts[c]) counters[c] <= counters[c] + 1'b1;
+  // counters: those of a unit are consecutive
+  localparam int FETCHES = COUNT_LOAD_DATA - COUNT_FETCH_DISPATCH;
+  localparam int LOADS = COUNT_COMPUTE_GEMM - COUNT_LOAD_DATA;
+  localparam int COMPUTES = COUNT_STORE_DRAIN - COUNT_COMPUTE_GEMM;
+  localparam int STORES = COUNT_READ_BEATS - COUNT_STORE_DRAIN;
+  wire reset = rst || start;
+  logic [63:0] cycles, fetch, load, compute, store, read_beats, write_beats, instructions, counter;
+  logic [31:0] at;
+  assign at = 32'(araddr[11:3]) - 32'(REG_COUNTER0 >> 3);
+  vta_counters #(.COUNT(1)) u_cycles (.clk, .rst(reset), .advance(busy), .which(1'b0), .select(1'b0), .value(cycles));
+  vta_counters #(.COUNT(FETCHES)) u_fetch (
+    .clk, .rst(reset), .advance(busy), .which($clog2(FETCHES)'(counting_fetch - COUNT_FETCH_DISPATCH)),
+    .select($clog2(FETCHES)'(at - COUNT_FETCH_DISPATCH)), .value(fetch)
+  );
+  vta_counters #(.COUNT(LOADS)) u_load (
+    .clk, .rst(reset), .advance(busy), .which($clog2(LOADS)'(counting_load - COUNT_LOAD_DATA)),
+    .select($clog2(LOADS)'(at - COUNT_LOAD_DATA)), .value(load)
+  );
+  vta_counters #(.COUNT(COMPUTES)) u_compute (
+    .clk, .rst(reset), .advance(busy), .which($clog2(COMPUTES)'(counting_compute - COUNT_COMPUTE_GEMM)),
+    .select($clog2(COMPUTES)'(at - COUNT_COMPUTE_GEMM)), .value(compute)
+  );
+  vta_counters #(.COUNT(STORES)) u_store (
+    .clk, .rst(reset), .advance(busy), .which($clog2(STORES)'(counting_store - COUNT_STORE_DRAIN)),
+    .select($clog2(STORES)'(at - COUNT_STORE_DRAIN)), .value(store)
+  );
+  vta_counters #(.COUNT(1)) u_read (
+    .clk, .rst(reset), .advance(busy && read_beat), .which(1'b0), .select(1'b0), .value(read_beats)
+  );
+  vta_counters #(.COUNT(1)) u_write (
+    .clk, .rst(reset), .advance(busy && write_beat), .which(1'b0), .select(1'b0), .value(write_beats)
+  );
+  vta_counters #(.COUNT(1)) u_instructions (
+    .clk, .rst(reset), .advance(busy && dispatched), .which(1'b0), .select(1'b0), .value(instructions)
+  );
+  always_comb begin
+    counter = '0;
+    if (arvalid) begin
+      if (at == COUNT_CYCLES) counter = cycles;
+      else if (at < COUNT_LOAD_DATA) counter = fetch;
+      else if (at < COUNT_COMPUTE_GEMM) counter = load;
+      else if (at < COUNT_STORE_DRAIN) counter = compute;
+      else if (at < COUNT_READ_BEATS) counter = store;
+      else if (at == COUNT_READ_BEATS) counter = read_beats;
+      else if (at == COUNT_WRITE_BEATS) counter = write_beats;
+      else if (at == COUNT_INSTRUCTIONS) counter = instructions;
+    end
+  end
 
   // reads
   assign arready = !rvalid;
-  wire [11:0] counter_at = araddr - REG_COUNTER0;
-  wire [63:0] counter = counters[counter_at[11:3]];
   logic [31:0] selected;
-  always_comb
+  always_comb begin
+    selected = '0;
+    if (arvalid)
     case (araddr)
       REG_ID: selected = 32'h48454456;
       REG_VERSION: selected = VERSION_WORD;
@@ -102,9 +153,9 @@ module vta_control
       REG_HEAD_STORE: selected = heads[2];
       default:
         if (araddr[11:6] == REG_BASE0[11:6]) selected = base[araddr[5:2]];
-        else if (araddr >= REG_COUNTER0 && counter_at < 12'(8 * COUNTERS)) selected = araddr[2] ? counter[63:32] : counter[31:0];
-        else selected = '0;
+        else if (araddr >= REG_COUNTER0) selected = araddr[2] ? counter[63:32] : counter[31:0];
     endcase
+  end
   always_ff @(posedge clk)
     if (rst) rvalid <= 1'b0;
     else begin

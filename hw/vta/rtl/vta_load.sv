@@ -31,9 +31,7 @@ module vta_load
   output logic write_wgt,
   output logic write_uop,
   output logic write_prm,
-  output logic [INP_CHUNKS-1:0] inp_mask,
-  output logic [WGT_CHUNKS-1:0] wgt_mask,
-  output logic [PRM_CHUNKS-1:0] prm_mask,
+  output logic [CHUNK_INDEX-1:0] chunk,
   output logic [ANY_INDEX-1:0] element,
   output logic [BUS-1:0] write_data,
   // state
@@ -115,6 +113,8 @@ module vta_load
   // what will come, in order
   wire padded = load.mem == 2'(MEMORY_INP);
   always_comb begin
+    box = '0;
+    if (start) begin
     box.index = head_index;
     box.push = load.push_next;
     box.mem = load.mem;
@@ -129,28 +129,35 @@ module vta_load
     box.x_total = padded ? box.x_high + 13'(pad.x_after) : box.x_high;
     box.y_total = padded ? box.y_high + 12'(pad.y_after) : box.y_high;
     box.z_total = padded ? box.z_high + 12'(pad.z_after) : box.z_high;
+    end
   end
   vta_fifo #(.W($bits(box_t)), .DEPTH(8)) u_pending (
     .clk, .rst, .push(start), .din(box), .pop(pending_pop), .valid(pending_valid), .full(pending_full), .dout(pending), .count()
   );
 
-  // writes: one beat, or one element of padding, per cycle
+  // writes: one beat per cycle, of data or of padding
   logic [12:0] x;
   logic [11:0] y, z;
-  logic [31:0] chunk, at;
-  logic [31:0] chunks, depth;
+  logic [31:0] at;
+  logic [CHUNK_INDEX-1:0] last_chunk;
+  logic [31:0] depth;
   always_comb
     case (pending.mem)
-      2'(MEMORY_INP): {chunks, depth} = {32'(INP_CHUNKS), 32'(INP_DEPTH)};
-      2'(MEMORY_WGT): {chunks, depth} = {32'(WGT_CHUNKS), 32'(WGT_DEPTH)};
-      2'(MEMORY_UOP): {chunks, depth} = {32'd1, 32'(UOP_DEPTH / UOPS_PER_BEAT)};
-      default: {chunks, depth} = {32'(PRM_CHUNKS), 32'(PRM_DEPTH)};
+      2'(MEMORY_INP): {last_chunk, depth} = {CHUNK_INDEX'(INP_CHUNKS - 1), 32'(INP_DEPTH)};
+      2'(MEMORY_WGT): {last_chunk, depth} = {CHUNK_INDEX'(WGT_CHUNKS - 1), 32'(WGT_DEPTH)};
+      2'(MEMORY_UOP): {last_chunk, depth} = {CHUNK_INDEX'(0), 32'(UOP_DEPTH / UOPS_PER_BEAT)};
+      default: {last_chunk, depth} = {CHUNK_INDEX'(PRM_CHUNKS - 1), 32'(PRM_DEPTH)};
     endcase
-  wire in_box = x >= pending.x_low && x < pending.x_high && y >= pending.y_low && y < pending.y_high
-      && z >= pending.z_low && z < pending.z_high;
+  logic in_box;
+  always_comb begin
+    in_box = 1'b0;
+    if (pending_valid)
+      in_box = x >= pending.x_low && x < pending.x_high && y >= pending.y_low && y < pending.y_high && z >= pending.z_low
+          && z < pending.z_high;
+  end
   assign data_ready = pending_valid && in_box;
   wire wrote = pending_valid && (!in_box || data_valid);
-  wire element_done = wrote && (!in_box || chunk == chunks - 1);
+  wire element_done = wrote && chunk == last_chunk;
   wire x_done = x + 1'b1 == pending.x_total;
   wire y_done = y + 1'b1 == pending.y_total;
   wire z_done = z + 1'b1 == pending.z_total;
@@ -163,9 +170,6 @@ module vta_load
   assign write_uop = wrote && fits && pending.mem == 2'(MEMORY_UOP);
   assign write_prm = wrote && fits && pending.mem == 2'(MEMORY_PRM);
   assign write_data = in_box ? data : {BEAT_BYTES{pending.value}};
-  assign inp_mask = in_box ? INP_CHUNKS'(1) << chunk : '1;
-  assign wgt_mask = WGT_CHUNKS'(1) << chunk;
-  assign prm_mask = PRM_CHUNKS'(1) << chunk;
   assign bounds = wrote && !fits;
   assign bounds_index = pending.index;
   always_ff @(posedge clk)
@@ -176,7 +180,7 @@ module vta_load
       chunk <= '0;
       at <= '0;
     end else if (wrote) begin
-      chunk <= element_done ? 32'd0 : chunk + 1;
+      chunk <= element_done ? '0 : chunk + 1'b1;
       if (element_done) begin
         at <= at + 1;
         x <= x_done ? 13'd0 : x + 1'b1;

@@ -23,7 +23,7 @@ module vta_store
   output logic [ACC_INDEX-1:0] acc_address,
   input logic [BO-1:0][31:0] acc,
   output logic [PRM_INDEX-1:0] prm_address,
-  input logic [BO*9-1:0][7:0] prm,
+  input logic [BO*72-1:0] prm,
   // residual
   output logic req_valid,
   input logic req_ready,
@@ -101,8 +101,9 @@ module vta_store
   logic [BO-1:0][7:0] residual, residual0;
   logic raw0, add0;
   logic [$clog2(OUT_DEPTH):0] held;
-  logic [3:0] in_drain;
-  wire room = 32'(held) + 32'(in_drain) < OUT_DEPTH;
+  logic [5:0] in_drain;  // vectors of bytes, of which a raw vector makes four
+  logic [1:0] pause;     // after a raw vector
+  wire room = 32'(held) + 32'(in_drain) + (raw ? 4 : 1) <= OUT_DEPTH && pause == 0;
   wire vector_there = !add || residual_valid;
   assign acc_read = active && !acc_taken && room && vector_there;
   assign acc_address = acc_at[ACC_INDEX-1:0];
@@ -155,26 +156,31 @@ module vta_store
   end
 
   // the way to memory
-  logic out_valid, out_raw;
-  logic [BO-1:0][31:0] out;
+  logic out_valid;
+  logic [BO-1:0][7:0] out;
   vta_residual u_residual (
     .clk, .rst, .start(start && store.residual != 0), .address(base[source.base] + (32'(source.offset) << BEAT_SHIFT)),
     .row_beats(32'(store.x) * OUT_BEATS), .y(store.y), .z(store.z), .stride_y(source.y), .stride_z(source.z), .busy(requesting),
     .req_valid, .req_ready, .req_address, .req_beats, .data_valid, .data, .valid(residual_valid), .vector(residual), .pop(acc_read && add)
   );
   vta_drain u_drain (
-    .clk, .rst, .valid(valid0), .raw(raw0), .add(add0), .residual(residual0), .quant, .acc, .prm, .out_valid, .out_raw, .out,
+    .clk, .rst, .valid(valid0), .raw(raw0), .add(add0), .residual(residual0), .quant, .acc, .prm, .out_valid, .out,
     .busy(drain_busy)
   );
   vta_writer u_writer (
     .clk, .rst, .start, .address(base[store.base] + (32'(store.offset) << BEAT_SHIFT)),
     .row_beats(32'(store.x) * (store.raw != 0 ? 4 * OUT_BEATS : OUT_BEATS)), .y(store.y), .z(store.z), .stride_y(walk.y),
-    .stride_z(walk.z), .addressing, .push(out_valid), .raw(out_raw), .vector(out), .count(held), .idle(writer_idle), .awvalid, .awready,
+    .stride_z(walk.z), .addressing, .push(out_valid), .vector(out), .count(held), .idle(writer_idle), .awvalid, .awready,
     .awaddr, .awlen, .wvalid, .wready, .wdata, .wlast, .bvalid, .bresp, .error(write_error)
   );
   always_ff @(posedge clk)
-    if (rst) in_drain <= '0;
-    else in_drain <= in_drain + 4'(acc_read) - 4'(out_valid);
+    if (rst) begin
+      in_drain <= '0;
+      pause <= '0;
+    end else begin
+      in_drain <= in_drain + (acc_read ? (raw ? 6'd4 : 6'd1) : 6'd0) - 6'(out_valid);
+      pause <= acc_read && raw ? 2'd3 : pause - 2'(pause != 0);
+    end
 
   assign quiet = drained && writer_idle && !requesting;
   assign counts_drain = acc_read;

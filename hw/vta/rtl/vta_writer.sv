@@ -16,8 +16,7 @@ module vta_writer
   output logic addressing,
   // vectors
   input logic push,
-  input logic raw,
-  input logic [BO-1:0][31:0] vector,
+  input logic [BO-1:0][7:0] vector,
   output logic [$clog2(OUT_DEPTH):0] count,
   output logic idle,
   // AXI4 write channels
@@ -49,30 +48,22 @@ module vta_writer
     .clk, .rst, .push(addressed), .din(burst_beats), .pop(ends_burst), .valid(lengths_valid), .full(lengths_full), .dout(length), .count()
   );
 
-  logic head_raw, vector_done;
-  logic [BO*32/BUS-1:0][BUS-1:0] beats;
-  logic [BO-1:0][31:0] head;
-  vta_fifo #(.W(BO * 32 + 1), .DEPTH(OUT_DEPTH)) u_vectors (
-    .clk, .rst, .push, .din({raw, vector}), .pop(vector_done), .valid(vectors_valid), .full(), .dout({head_raw, head}), .count
+  logic vector_done;
+  logic [OUT_BEATS-1:0][BUS-1:0] beats;
+  vta_fifo #(.W(BO * 8), .DEPTH(OUT_DEPTH)) u_vectors (
+    .clk, .rst, .push, .din(vector), .pop(vector_done), .valid(vectors_valid), .full(), .dout(beats), .count
   );
-  logic [BO-1:0][7:0] bytes;
-  logic [OUT_BEATS-1:0][BUS-1:0] packed_beats;
-  always_comb for (int o = 0; o < BO; o++) bytes[o] = head[o][7:0];
-  assign packed_beats = bytes;
-  assign beats = head;
   logic [7:0] beat, sent;
-  wire [7:0] last_beat = head_raw ? 8'(4 * OUT_BEATS - 1) : 8'(OUT_BEATS - 1);
-  localparam int LG4 = $clog2(4 * OUT_BEATS);
   generate
     if (OUT_BEATS == 1) begin : g_one
-      assign wdata = head_raw ? beats[beat[LG4-1:0]] : packed_beats[0];
+      assign wdata = beats[0];
     end else begin : g_several
-      assign wdata = head_raw ? beats[beat[LG4-1:0]] : packed_beats[beat[$clog2(OUT_BEATS)-1:0]];
+      assign wdata = beats[beat[$clog2(OUT_BEATS)-1:0]];
     end
   endgenerate
   assign wvalid = vectors_valid && lengths_valid;
   assign wlast = sent + 1'b1 == length;
-  assign vector_done = wvalid && wready && beat == last_beat;
+  assign vector_done = wvalid && wready && beat == 8'(OUT_BEATS - 1);
   assign idle = !addressing && !vectors_valid && !lengths_valid && unanswered == 0;
   assign error = bvalid && bresp != 0;
   always_ff @(posedge clk)
