@@ -65,7 +65,7 @@ def match_product(step: Compute) -> Product | None:
         return None
     everything = [*outer, *inner]
     left, right = (_strided(factor.value, everything) for factor in factors)
-    out = _located(step.output, flatten(step.target, step.output.shape), outer)
+    out = located(step.output, flatten(step.target, step.output.shape), outer)
     operands = [(item, _strided(item.value, outer)) for item in operands_of(step.body, leaf)]
     if left is None or right is None or out is None or any(s is None or s.value.dtype != F32 for _, s in operands):
         return None
@@ -94,10 +94,10 @@ def _factors(leaf: Expr) -> tuple[Expr, Expr] | None:
 
 
 def _strided(load: Load, axes: Sequence[Axis]) -> Strided | None:
-    return _located(load.source, flatten(load.indices, load.source.shape), axes)
+    return located(load.source, flatten(load.indices, load.source.shape), axes)
 
 
-def _located(value: Value, offset: Affine, axes: Sequence[Axis]) -> Strided | None:
+def located(value: Value, offset: Affine, axes: Sequence[Axis]) -> Strided | None:
     """The steps of an offset; None if it is more than a sum of multiples of these axes."""
     if any(not isinstance(atom, Axis) or atom not in axes for atom, _ in offset.terms):
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from heddle.backends.llvm.convolutions import sliding_of, take_sliding
 from heddle.backends.llvm.fusion import (
     into_one_reader,
     is_movement,
@@ -14,6 +15,7 @@ from heddle.backends.llvm.fusion import (
     read_by,
     through_views,
 )
+from heddle.backends.llvm.layouts import Layouts, accepts_tail
 from heddle.backends.llvm.products import kernel_of, match_product
 from heddle.core.codegen.lower import Lowering, Step
 from heddle.core.codegen.target import Target
@@ -25,8 +27,12 @@ from numpy.typing import NDArray
 class Kernels:
     """The strategy of kernel templates."""
 
+    def __init__(self, strict: bool = False) -> None:
+        """`strict` keeps to sums in the order of their definition: no minimal filtering."""
+        self.strict = strict
+
     def take(self, lowering: Lowering) -> bool:
-        return False
+        return take_sliding(lowering)
 
     def improve(
         self, graph: Graph, steps: Sequence[Step], tables: dict[Value, NDArray[Any]], names: Names, target: Target
@@ -35,11 +41,17 @@ class Kernels:
         movements = {step.output: step for step in steps if isinstance(step, Compute) and is_movement(step)}
         steps = [_with_movement(step, movements) for step in steps]
         steps = into_one_reader(steps, graph.outputs, _is_product, _is_product)
+        steps = into_one_reader(steps, graph.outputs, _is_sliding, accepts_tail)
+        steps = Layouts(graph, steps, tables, names, target, self.strict).run()
         made: list[Step] = []
         for step in steps:
             kernel = kernel_of(step, tables, names, target) if isinstance(step, Compute) else None
             made.append(kernel or step)
         return _needed(made, graph.outputs)
+
+
+def _is_sliding(step: Compute) -> bool:
+    return sliding_of(step) is not None
 
 
 def _is_product(step: Compute) -> bool:

@@ -195,6 +195,21 @@ def default(problem: Conv, target: Target) -> Schedule:
     return Schedule(height, width, vectors, unroll=_unroll(problem), band=band if band < whole else WHOLE)
 
 
+def cycles(problem: Conv, target: Target) -> float:
+    """What the model of the machine expects of the default schedule."""
+    schedule = default(problem, target)
+    shaped = _as_one_row(problem) if _linear(problem, NOTHING) else problem
+    grouping = _grouping(problem)
+    parts = [
+        height * width
+        for height in chunks(shaped.out.height, schedule.height)
+        for width in balanced(shaped.out.width, schedule.width)
+    ]
+    panels = chunks(-(-grouping.outputs // problem.out.block), schedule.vectors)
+    steps = grouping.inputs * problem.window.taps
+    return block_cycles(target, parts, panels, steps) * grouping.count * problem.out.batch
+
+
 def candidates(problem: Conv, target: Target) -> list[Schedule]:
     """The schedules worth measuring, the default first."""
     first = default(problem, target)

@@ -1,0 +1,416 @@
+"""Assigning blocked layouts to images, and choosing kernel, packing and schedule of each step that works on them.
+
+Images that convolutions and pooling make are kept in blocks of a vector of channels, with the halo that their readers
+want; they are turned to and from plain memory only where another kind of step needs that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from heddle.backends.llvm.convolutions import F32, Sliding, is_direct, sliding_of
+from heddle.backends.llvm.fusion import Uses, identity, is_pointwise, read_by
+from heddle.backends.llvm.products import located
+from heddle.backends.llvm.tails import fits, operands_of, tail_of
+from heddle.core.codegen.affine import flatten, of_axis
+from heddle.core.codegen.kernels import conv, depthwise, winograd
+from heddle.core.codegen.kernels.image import Image
+from heddle.core.codegen.kernels.layout import clear_halo, repack
+from heddle.core.codegen.kernels.mapped import mapped
+from heddle.core.codegen.kernels.pool import Pool, pool, whole_pool
+from heddle.core.codegen.kernels.tail import Place, Tail
+from heddle.core.codegen.llvm import Function
+from heddle.core.codegen.lower import Step
+from heddle.core.codegen.target import Target
+from heddle.core.codegen.template import Argument, Functions, template
+from heddle.core.codegen.tensor import Check, Compute
+from heddle.core.ir import Graph, Names, TensorType, Value, tensor
+from heddle.core.ops.scalar import Expr
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+FEW = 4
+"""As many channels as this lie side by side in a first layer's input, instead of filling a part of a vector."""
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """An image in memory: its geometry, the value that holds it and at which byte."""
+
+    image: Image
+    value: Value
+    offset: int = 0
+
+    @property
+    def argument(self) -> Argument:
+        return Argument(self.value, self.offset)
+
+
+def accepts_tail(step: Compute) -> bool:
+    """Whether an image kernel can compute what stands around a contraction in a step."""
+    found = sliding_of(step)
+    if found is None:
+        return False
+    leaf, sliding = found
+    if not is_direct(step, leaf) or not fits(step.body, leaf):
+        return False
+    return all(_operand_kind(step, item, sliding.kind.startswith("whole")) for item in operands_of(step.body, leaf))
+
+
+def _operand_kind(step: Compute, item: Expr, whole: bool = False) -> str | None:
+    """How an operand lies beside an image: `single`, `channel`, `image`, or None for any other way."""
+    value, indices = item.value.source, item.value.indices
+    if value.dtype != F32:
+        return None
+    axes = [axis for axis in step.axes if axis.extent != 1]
+    strided = located(value, flatten(indices, value.shape), axes)
+    if strided is None:
+        return None
+    moving = [axis for axis in axes if strided.steps[axis]]
+    if not moving:
+        return "single"
+    if moving == [step.axes[1]]:
+        return "channel"
+    if identity(indices, step.axes) and value.shape == step.output.shape and not whole:
+        return "image"
+    return None
+
+
+class Layouts:
+    """The steps of a region on their way to kernels over images."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        steps: Sequence[Step],
+        tables: dict[Value, Array],
+        names: Names,
+        target: Target,
+        strict: bool,
+    ) -> None:
+        self.graph, self.steps, self.tables, self.names = graph, list(steps), tables, names
+        self.target, self.strict, self.lanes = target, strict, target.lanes(4)
+        self.uses = Uses.of(steps, graph.outputs)
+        self.halos: dict[Value, tuple[int, int, int, int]] = {}
+        self.blocked: dict[Value, Blocked] = {}
+        self.turned: dict[tuple[Value, int], Blocked] = {}
+        self.plain = {*graph.inputs, *tables}
+        self.made: list[Step] = []
+        self.padded: dict[tuple[Value, int, int], Value] = {}
+
+    def run(self) -> list[Step]:
+        """Steps in which every contraction over images is a kernel."""
+        self._plan()
+        if not any(isinstance(step, Compute) and sliding_of(step) for step in self.steps):
+            return self.steps
+        for step in self.steps:
+            self._emit(step)
+        for value in self.graph.outputs:
+            self._make_plain(value)
+        return self.made
+
+    # -- which values are images, and how they lie -------------------------------------------------------------
+
+    def _plan(self) -> None:
+        parts = self._concatenations()
+        images: dict[Value, None] = {}
+        for step in self.steps:
+            if isinstance(step, Compute) and (self._is_windowed(step) or self._is_map(step, images)):
+                images[step.output] = None
+            elif isinstance(step, Compute) and step.output in parts:
+                if all(source in images for source, _ in parts[step.output]):
+                    images[step.output] = None
+        for step in self.steps:
+            found = sliding_of(step) if isinstance(step, Compute) else None
+            if found is not None and found[1].kind == "conv":
+                sliding = found[1]
+                bare, out = self._image(sliding.source), self._image(step.output)  # type: ignore[union-attr]
+                reach = sliding.window.reach(bare, out)
+                before = self.halos.get(sliding.source, (0, 0, 0, 0))
+                self.halos[sliding.source] = tuple(map(max, reach, before))  # type: ignore[assignment]
+        for value in images:
+            if value in parts and value not in self.blocked:
+                self._place_parts(value, parts[value])
+        for value in images:
+            if value not in self.blocked:
+                self.blocked[value] = self._allocate(value, self._image(value))
+
+    def _is_windowed(self, step: Compute) -> bool:
+        found = sliding_of(step)
+        return found is not None and not found[1].kind.startswith("whole")
+
+    def _is_map(self, step: Compute, images: dict[Value, None]) -> bool:
+        """Whether a step is elementwise work on an image, so that its result may be one as well."""
+        if not is_pointwise(step) or len(step.output.shape) != 4 or step.output.dtype != F32 or not _whole(step):
+            return False
+        operands = _loads_of(step.body)
+        kinds = [_operand_kind(step, item) for item in operands]
+        if None in kinds or not fits(step.body, Expr("nothing", F32)):
+            return False
+        return any(kind == "image" and item.value.source in images for kind, item in zip(kinds, operands, strict=True))
+
+    def _concatenations(self) -> dict[Value, list[tuple[Value, int]]]:
+        """Values that are put together along channels out of others, each at a multiple of a vector."""
+        found: dict[Value, list[tuple[Value, int]] | None] = {}
+        for step in self.steps:
+            if isinstance(step, Compute) and step.at is not None:
+                part = self._part(step)
+                if part is None or found.get(step.output, []) is None:
+                    found[step.output] = None
+                else:
+                    found.setdefault(step.output, []).append(part)  # type: ignore[union-attr]
+        return {value: parts for value, parts in found.items() if parts}
+
+    def _part(self, step: Compute) -> tuple[Value, int] | None:
+        assert step.at is not None
+        if step.body.op != "load" or len(step.output.shape) != 4 or step.output.dtype != F32:
+            return None
+        source, axes = step.body.value.source, step.axes
+        if not identity(step.body.value.indices, axes) or source.shape != tuple(a.extent for a in axes):
+            return None
+        shift = step.at[1] - of_axis(axes[1])
+        same = all(step.at[i] == of_axis(axes[i]) for i in (0, 2, 3))
+        if not same or shift.known is None or shift.known % self.lanes:
+            return None
+        return source, shift.known
+
+    def _place_parts(self, value: Value, parts: Sequence[tuple[Value, int]]) -> None:
+        whole = self._allocate(value, self._image(value))
+        self.blocked[value] = whole
+        producers = {s.output: s for s in self.steps if isinstance(s, Compute) and self._is_windowed(s)}
+        for source, channel in parts:
+            offset = channel // self.lanes * whole.image.plane * 4
+            own = source in producers and self.uses.only(source) is not None and source not in self.halos
+            if own and source not in self.blocked:
+                self.blocked[source] = Blocked(self._within(whole.image, source), whole.value, offset)
+
+    def _within(self, whole: Image, part: Value) -> Image:
+        """The channels of one part, in the memory of a larger image."""
+        return replace(whole, channels=part.shape[1], outer=whole.blocks)
+
+    def _image(self, value: Value, block: int | None = None) -> Image:
+        n, channels, height, width = value.shape
+        return Image(channels, height, width, block or self.lanes, self.halos.get(value, (0, 0, 0, 0)), n)
+
+    def _allocate(self, value: Value, image: Image) -> Blocked:
+        return Blocked(image, self.names.fresh(f"{value.name}.blocked", tensor("float32", image.size)))
+
+    # -- steps -------------------------------------------------------------------------------------------------
+
+    def _emit(self, step: Step) -> None:
+        if isinstance(step, Compute):
+            found = sliding_of(step)
+            if found is not None:
+                self._emit_sliding(step, *found)
+                return
+            if step.output in self.blocked:
+                if step.at is None:
+                    self._emit_map(step)
+                else:
+                    self._emit_part(step)
+                return
+        for value in dict.fromkeys(read_by(step)):
+            self._make_plain(value)
+        if not isinstance(step, Check):
+            self.plain.add(step.output)
+        self.made.append(step)
+
+    def _make_plain(self, value: Value) -> None:
+        """See to it that a value is there in plain memory."""
+        if value in self.plain or value not in self.blocked:
+            return
+        self.plain.add(value)
+        source = self.blocked[value]
+        image = replace(self._image(value, 1), halo=(0, 0, 0, 0))
+        self._repack(source, Blocked(image, value))
+
+    def _make_blocked(self, value: Value, block: int) -> Blocked:
+        """A value in blocks, made from plain memory where it is not there yet."""
+        if value in self.blocked and self.blocked[value].image.block == block:
+            return self.blocked[value]
+        if (value, block) not in self.turned:
+            self._make_plain(value)
+            plain = Blocked(replace(self._image(value, 1), halo=(0, 0, 0, 0)), value)
+            made = self._allocate(value, self._image(value, block))
+            if made.image == plain.image:
+                return plain
+            self._repack(plain, made)
+            self.turned[value, block] = made
+        return self.turned[value, block]
+
+    def _repack(self, source: Blocked, out: Blocked) -> None:
+        def functions(name: str) -> list[Function]:
+            return repack(name, self.target, source.image, out.image, internal=False)
+
+        self.made.append(template(out.value, [source.value], [source.argument, out.argument], functions))
+
+    def _emit_part(self, step: Compute) -> None:
+        source, channel = self._part(step) or (step.output, 0)
+        whole, part = self.blocked[step.output], self.blocked[source]
+        if part.value is whole.value:
+            return
+        offset = channel // self.lanes * whole.image.plane * 4
+        self._repack(part, Blocked(self._within(whole.image, source), whole.value, offset))
+
+    def _emit_map(self, step: Compute) -> None:
+        """Elementwise work: the first image that is read goes in as the accumulator."""
+        operands = _loads_of(step.body)
+        first = next(i for i in operands if _operand_kind(step, i) == "image" and i.value.source in self.blocked)
+        places, pointers = self._operands(step, [item for item in operands if item is not first])
+        source, out = self._make_blocked(first.value.source, self.lanes), self.blocked[step.output]
+        tail = tail_of(self.target, step.body, first, places)
+
+        def functions(name: str) -> list[Function]:
+            return _clearing(name, out.image, 1, lambda n: mapped(n, self.target, source.image, out.image, tail))
+
+        reads = [source.value, *(argument.value for argument in pointers)]
+        arguments = [source.argument, out.argument, *pointers]
+        self.made.append(template(out.value, reads, arguments, functions, node=step.node))
+
+    def _operands(self, step: Compute, items: Sequence[Expr]) -> tuple[list[tuple[Expr, Place]], list[Argument]]:
+        """Where the operands of a tail lie beside an image, and pointers to them."""
+        places: list[tuple[Expr, Place]] = []
+        pointers: list[Argument] = []
+        for item in items:
+            value = item.value.source
+            offset = flatten(item.value.indices, value.shape)
+            kind = _operand_kind(step, item)
+            if kind == "image":
+                blocked = self._make_blocked(value, self.lanes)
+                places.append((item, blocked.image.place()))
+                pointers.append(blocked.argument)
+            elif kind == "single":
+                self._make_plain(value)
+                places.append((item, Place((0, 0, 0, 0), 0)))
+                pointers.append(Argument(value, offset.constant * 4))
+            else:
+                self._make_plain(value)
+                places.append((item, Place((0, self.lanes, 0, 0))))
+                stride = offset.stride(step.axes[1]) or 0
+                pointers.append(self._per_channel(value, offset.constant, stride, step.axes[1].extent))
+        return places, pointers
+
+    def _per_channel(self, value: Value, start: int, stride: int, channels: int) -> Argument:
+        """A vector with an element per channel, filled up to whole vectors."""
+        array = self.tables.get(value)
+        if array is None:
+            return Argument(value, start * 4)
+        key = (value, start, stride)
+        if key not in self.padded:
+            filled = np.zeros(-(-channels // self.lanes) * self.lanes, np.float32)
+            filled[:channels] = array.reshape(-1)[start : start + stride * channels : stride]
+            self.padded[key] = self.table(f"{value.name}.channels", filled)
+        return Argument(self.padded[key])
+
+    def table(self, stem: str, array: Array) -> Value:
+        """A constant of the region."""
+        value = self.names.fresh(stem, TensorType(array.dtype, array.shape))
+        self.tables[value] = array
+        return value
+
+    # -- contractions ------------------------------------------------------------------------------------------
+
+    def _emit_sliding(self, step: Compute, leaf: Expr, sliding: Sliding) -> None:
+        whole = sliding.kind.startswith("whole")
+        channels = sliding.source.shape[1]
+        few = sliding.kind == "conv" and channels <= FEW and sliding.source not in self.blocked
+        source = self._make_blocked(sliding.source, channels if few else self.lanes)
+        places, pointers = self._operands(step, operands_of(step.body, leaf))
+        tail = tail_of(self.target, step.body, leaf, places)
+        if whole:
+            self._emit_whole(step, sliding, source, tail, pointers)
+            return
+        out = self.blocked[step.output]
+        if sliding.kind == "conv":
+            self._emit_conv(step, sliding, source, out, tail, pointers)
+            return
+        problem = Pool(source.image, out.image, sliding.window, sliding.kind, sliding.padded)  # type: ignore[arg-type]
+        self._add(step, [source.argument], [], out, pointers, lambda name: pool(name, self.target, problem, tail))
+
+    def _emit_whole(
+        self, step: Compute, sliding: Sliding, source: Blocked, tail: Tail, pointers: Sequence[Argument]
+    ) -> None:
+        kind = "max" if sliding.kind == "whole max" else "average"
+        tail = replace(tail, operands=tuple(replace(p, strides=p.strides[:2]) for p in tail.operands))
+        place = Place((source.image.channels, self.lanes))
+
+        def functions(name: str) -> list[Function]:
+            return whole_pool(name, self.target, source.image, place, kind, tail, internal=False)  # type: ignore[arg-type]
+
+        reads = [source.value, *(argument.value for argument in pointers)]
+        arguments = [source.argument, Argument(step.output), *pointers]
+        self.plain.add(step.output)
+        self.made.append(template(step.output, reads, arguments, functions, node=step.node))
+
+    def _emit_conv(
+        self, step: Compute, sliding: Sliding, source: Blocked, out: Blocked, tail: Tail, pointers: Sequence[Argument]
+    ) -> None:
+        assert sliding.weights is not None
+        weights, target = self.tables[sliding.weights], self.target
+        problem = conv.Conv(source.image, out.image, sliding.window, sliding.groups)
+        alone = sliding.groups == source.image.channels == out.image.channels and source.image.block == self.lanes
+        room = 0
+        if alone and sliding.groups > 1:
+            single = depthwise.Depthwise(source.image, out.image, sliding.window)
+            plan = depthwise.default(single, target)
+            packed = depthwise.pack(weights, single)
+            make: Functions = lambda name: depthwise.depthwise(name, target, single, plan, tail)  # noqa: E731
+        elif not self.strict and winograd.applies(problem) and self._filtering_pays(problem):
+            filtered = winograd.default(problem, target)
+            packed = winograd.pack(weights, problem, target, filtered)
+            room = winograd.scratch_bytes(problem, filtered)
+            make = lambda name: winograd.winograd(name, target, problem, filtered, tail)  # noqa: E731
+        else:
+            schedule = conv.default(problem, target)
+            packed = conv.pack(weights, problem, target, schedule)
+            make = lambda name: conv.conv(name, target, problem, schedule, tail)  # noqa: E731
+        table = self.table(f"{sliding.weights.name}.packed", packed)
+        scratch = self.names.fresh(f"{step.output.name}.scratch", tensor("uint8", room)) if room else None
+        last = Argument(scratch or table)
+        self._add(step, [source.argument, Argument(table)], [last], out, pointers, make, scratch)
+
+    def _filtering_pays(self, problem: conv.Conv) -> bool:
+        return winograd.cycles(problem, self.target) < conv.cycles(problem, self.target)
+
+    def _add(
+        self,
+        step: Compute,
+        before: Sequence[Argument],
+        after: Sequence[Argument],
+        out: Blocked,
+        pointers: Sequence[Argument],
+        make: Functions,
+        scratch: Value | None = None,
+    ) -> None:
+        """The step of a kernel `(before..., out, operands..., after...)`, which clears its output's halo first."""
+        arguments = [*before, out.argument, *pointers, *after]
+        reads = [a.value for a in (*before, *pointers)]
+
+        def functions(name: str) -> list[Function]:
+            return _clearing(name, out.image, len(before), make)
+
+        self.made.append(template(out.value, reads, arguments, functions, scratch, step.node))
+
+
+def _clearing(name: str, out: Image, position: int, make: Functions) -> list[Function]:
+    """A kernel that clears the halo of its parameter number `position` before it does its work."""
+    functions = make(f"{name}.work")
+    work = functions[-1]
+    entry = Function(name, [(key, "ptr") for key, _ in work.parameters], attributes="nounwind")
+    arguments = [entry[key] for key, _ in work.parameters]
+    clear_halo(entry, out, arguments[position])
+    entry.invoke(work, arguments)
+    return [*functions, entry]
+
+
+def _loads_of(body: Expr) -> list[Expr]:
+    """Every load of an expression, as expressions."""
+    return [body] if body.op == "load" else operands_of(body, Expr("nothing", F32))
+
+
+def _whole(step: Compute) -> bool:
+    """Whether a step computes its output in order, every element."""
+    return step.at is None and step.output.shape == tuple(axis.extent for axis in step.axes)
