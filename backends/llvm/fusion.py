@@ -12,6 +12,9 @@ from heddle.core.codegen.tensor import Check, Compute, Load, View, loads, rewrit
 from heddle.core.ir import Value
 from heddle.core.ops.scalar import Expr
 
+OPAQUE = frozenset(("fold", "if", "contraction", "rows", "reads"))
+"""Operations that make a computation more than arithmetic on an element."""
+
 Accepts = Callable[[Compute], bool]
 
 
@@ -28,6 +31,12 @@ class Uses:
         for number, step in enumerate(steps):
             for value in dict.fromkeys(read_by(step)):
                 readers.setdefault(value, []).append(number)
+        written: set[Value] = set()
+        for step in steps:
+            if isinstance(step, Compute):
+                if step.output in written:  # one of several parts is not the whole
+                    readers.setdefault(step.output, []).append(-1)
+                written.add(step.output)
         for value in kept:
             readers.setdefault(value, []).append(-1)
         return cls(readers)
@@ -57,11 +66,7 @@ def is_movement(step: Step) -> bool:
 
 def is_pointwise(step: Step) -> bool:
     """Whether each element of a step is a little arithmetic."""
-    return (
-        isinstance(step, Compute)
-        and step.at is None
-        and not any(item.op in ("fold", "if", "contraction", "reads") for item in walk(step.body))
-    )
+    return isinstance(step, Compute) and step.at is None and not any(item.op in OPAQUE for item in walk(step.body))
 
 
 def through_views(steps: Sequence[Step]) -> list[Step]:
@@ -148,7 +153,7 @@ def into_one_reader(steps: Sequence[Step], kept: Sequence[Value], takes: Accepts
 
 def is_reader(consumer: Compute, producer: Compute) -> bool:
     """Whether a pointwise consumer reads every element of a producer once, at the same indices wherever it does."""
-    if any(item.op in ("fold", "if", "contraction", "reads") for item in walk(consumer.body)):
+    if any(item.op in OPAQUE for item in walk(consumer.body)):
         return False
     places = {item.indices for item in loads(consumer.body) if item.source == producer.output}
     if len(places) != 1:
