@@ -181,7 +181,9 @@ def _encode(f: Function, form: Narrow, value: Value) -> Value:
         code = f.select(exceeds, constant(infinity, type), code)
         code = f.select(nan, constant(infinity | 1 << form.mantissa - 1, type), code)
     elif form.overflow == "greatest":
-        code = f.select(f.binary("or", exceeds, nan), constant(most, type), code)
+        # Where there is no NaN it becomes a zero, of the other sign.
+        code = f.select(nan, constant(0, type), f.select(exceeds, constant(most, type), code))
+        sign = f.binary("xor", sign, f.convert("zext", nan, I32))
     signed_code = f.binary("or", code, f.binary("shl", sign, constant(form.bits - 1, type)))
     if form.unsigned_zero:
         signed_code = f.select(f.compare("eq", code, constant(0, type)), code, signed_code)
