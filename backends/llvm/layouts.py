@@ -118,11 +118,11 @@ class Layouts:
         parts = self._concatenations()
         images: dict[Value, None] = {}
         for step in self.steps:
-            if isinstance(step, Compute) and (self._is_windowed(step) or self._is_map(step, images)):
+            if not isinstance(step, Compute):
+                continue
+            joined = step.output in parts and all(source in images for source, _ in parts[step.output])
+            if joined or self._is_windowed(step) or self._is_map(step, images):
                 images[step.output] = None
-            elif isinstance(step, Compute) and step.output in parts:
-                if all(source in images for source, _ in parts[step.output]):
-                    images[step.output] = None
         for step in self.steps:
             found = sliding_of(step) if isinstance(step, Compute) else None
             if found is not None and found[1].kind == "conv":

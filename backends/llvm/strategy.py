@@ -16,9 +16,11 @@ from heddle.backends.llvm.fusion import (
     through_views,
 )
 from heddle.backends.llvm.layouts import Layouts, accepts_tail
+from heddle.backends.llvm.normalizations import rows_of, take_rows
 from heddle.backends.llvm.products import kernel_of, match_product
 from heddle.core.codegen.lower import Lowering, Step
 from heddle.core.codegen.target import Target
+from heddle.core.codegen.template import Template
 from heddle.core.codegen.tensor import Compute
 from heddle.core.ir import Graph, Names, Value
 from numpy.typing import NDArray
@@ -32,7 +34,7 @@ class Kernels:
         self.strict = strict
 
     def take(self, lowering: Lowering) -> bool:
-        return take_sliding(lowering)
+        return take_sliding(lowering) or take_rows(lowering)
 
     def improve(
         self, graph: Graph, steps: Sequence[Step], tables: dict[Value, NDArray[Any]], names: Names, target: Target
@@ -43,11 +45,13 @@ class Kernels:
         steps = into_one_reader(steps, graph.outputs, _is_product, _is_product)
         steps = into_one_reader(steps, graph.outputs, _is_sliding, accepts_tail)
         steps = Layouts(graph, steps, tables, names, target, self.strict).run()
-        made: list[Step] = []
-        for step in steps:
-            kernel = kernel_of(step, tables, names, target) if isinstance(step, Compute) else None
-            made.append(kernel or step)
-        return _needed(made, graph.outputs)
+        return _needed([_kernel(step, tables, names, target) for step in steps], graph.outputs)
+
+
+def _kernel(step: Step, tables: dict[Value, NDArray[Any]], names: Names, target: Target) -> Step:
+    if not isinstance(step, Compute) or isinstance(step, Template):
+        return step
+    return rows_of(step, target) or kernel_of(step, tables, names, target) or step
 
 
 def _is_sliding(step: Compute) -> bool:

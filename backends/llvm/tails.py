@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from heddle.backends.llvm.fusion import OPAQUE
 from heddle.core.codegen.kernels.tail import Place, Tail
 from heddle.core.codegen.llvm import Function
 from heddle.core.codegen.narrow import register_type
@@ -38,7 +39,7 @@ def fits(body: Expr, leaf: Expr) -> bool:
     for item in walk(body):
         if id(item) in inside or item is leaf or item.op in ("load", "const"):
             continue
-        if item.op in ("if", "fold", "index", "local", "arg", "contraction", "pow", "mod", "fmod"):
+        if item.op in OPAQUE or item.op in ("index", "local", "arg", "pow", "mod", "fmod"):
             return False
         if item.op in MATH and (item.op, register_type(item.dtype)) not in AVAILABLE:
             return False

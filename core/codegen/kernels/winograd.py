@@ -115,10 +115,12 @@ def scratch_bytes(problem: Conv, schedule: Schedule) -> int:
 def pack(weights: NDArray[Any], problem: Conv, target: Target, schedule: Schedule) -> NDArray[Any]:
     """Weights of [outputs, inputs, 3, 3] transformed in double precision, a packed matrix for each point."""
     matrix = np.array([[float(entry) for entry in row] for row in filtering(schedule.tile, TAPS).weights])
-    transformed = np.einsum("ia,ocab,jb->ijco", matrix, weights.astype(np.float64), matrix)
-    size = matrix.shape[0]
-    filled = np.zeros((size * size, weights.shape[1], problem.out.blocks * problem.out.block), weights.dtype)
-    filled[:, :, : weights.shape[0]] = transformed.reshape(size * size, *transformed.shape[2:])
+    size, inputs, outputs = matrix.shape[0], weights.shape[1], weights.shape[0]
+    # On the left and on the right at once: the Kronecker square of the matrix, times each filter as a vector.
+    filters = weights.astype(np.float64).transpose(2, 3, 1, 0).reshape(TAPS * TAPS, inputs * outputs)
+    transformed = (np.kron(matrix, matrix) @ filters).reshape(size * size, inputs, outputs)
+    filled = np.zeros((size * size, inputs, problem.out.blocks * problem.out.block), weights.dtype)
+    filled[:, :, :outputs] = transformed
     return np.concatenate([gemm.pack(point, target, schedule.product) for point in filled])
 
 
