@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from math import gcd
 from typing import Any
 
@@ -164,6 +165,7 @@ def pack(weights: NDArray[Any], problem: Conv, target: Target, schedule: Schedul
     return np.concatenate(panels)
 
 
+@cache
 def default(problem: Conv, target: Target) -> Schedule:
     """The schedule that the model of the machine prefers."""
     lanes = target.lanes(problem.source.scalar.bits // 8)
@@ -195,6 +197,7 @@ def default(problem: Conv, target: Target) -> Schedule:
     return Schedule(height, width, vectors, unroll=_unroll(problem), band=band if band < whole else WHOLE)
 
 
+@cache
 def cycles(problem: Conv, target: Target) -> float:
     """What the model of the machine expects of the default schedule."""
     schedule = default(problem, target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,7 @@ def pack(weights: NDArray[Any], problem: Depthwise) -> NDArray[Any]:
     return np.ascontiguousarray(filled.reshape(source.blocks, source.block, taps).transpose(0, 2, 1)).ravel()
 
 
+@cache
 def default(problem: Depthwise, target: Target) -> Schedule:
     """The schedule that the model of the machine prefers: as many sums as fit beside the taps."""
     room = max(4, target.vector_registers - min(problem.window.taps, 10) - 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -124,6 +125,7 @@ def pack(b: NDArray[Any], target: Target, schedule: Schedule) -> NDArray[Any]:
     return np.concatenate(panels)
 
 
+@cache
 def default(problem: Gemm, target: Target) -> Schedule:
     """The schedule that the model of the machine prefers."""
     lanes = target.lanes(problem.scalar.bits // 8)

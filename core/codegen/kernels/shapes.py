@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 
 from heddle.core.codegen.target import Target
 
@@ -17,13 +19,14 @@ def fits(target: Target, rows: int, vectors: int) -> bool:
     return rows * vectors + vectors + (1 if target.fused else 2) <= target.vector_registers
 
 
-def register_blocks(target: Target) -> list[tuple[int, int]]:
+@cache
+def register_blocks(target: Target) -> tuple[tuple[int, int], ...]:
     """The (rows, vectors) blocks worth trying, those most used first."""
     blocks = []
     for vectors in (2, 3, 4, 1, 6, 8):
         rows = next((rows for rows in range(30, 0, -1) if fits(target, rows, vectors)), 0)
         blocks += [(size, vectors) for size in (rows, rows - 2) if size > 0 and rows * vectors >= 4]
-    return blocks
+    return tuple(blocks)
 
 
 def step_cycles(target: Target, rows: int, vectors: int) -> float:
@@ -35,7 +38,7 @@ def step_cycles(target: Target, rows: int, vectors: int) -> float:
 def block_cycles(target: Target, row_parts: Sequence[int], vector_parts: Sequence[int], steps: int) -> float:
     """Cycles of a whole product cut into blocks of these sizes."""
     return sum(
-        step_cycles(target, rows, vectors) * steps + CALL + 2 * rows * vectors
-        for rows in row_parts
-        for vectors in vector_parts
+        (step_cycles(target, rows, vectors) * steps + CALL + 2 * rows * vectors) * down * across
+        for rows, down in Counter(row_parts).items()
+        for vectors, across in Counter(vector_parts).items()
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -124,6 +125,7 @@ def pack(weights: NDArray[Any], problem: Conv, target: Target, schedule: Schedul
     return np.concatenate([gemm.pack(point, target, schedule.product) for point in filled])
 
 
+@cache
 def default(problem: Conv, target: Target) -> Schedule:
     """The schedule that the model of the machine prefers."""
     tiles = [(tile, rows) for tile in (4, 2) for rows in range(1, -(-problem.out.height // tile) + 1)]
@@ -131,6 +133,7 @@ def default(problem: Conv, target: Target) -> Schedule:
     return Schedule(tile, rows, gemm.default(_product(problem, rows * -(-problem.out.width // tile)), target))
 
 
+@cache
 def cycles(problem: Conv, target: Target) -> float:
     """What the model of the machine expects of the default schedule."""
     schedule = default(problem, target)
