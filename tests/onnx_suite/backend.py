@@ -36,13 +36,16 @@ class Reference(Backend):
 
 
 class HostRep(BackendRep):
-    """A model that is compiled for the host alone."""
+    """A model that is compiled for the host alone: each step of it runs the host's generated code."""
 
     def __init__(self, model: ModelProto) -> None:
         self.executable = heddle.compile(model, backends=["host"])
 
     def run(self, inputs: Sequence[Any], **_: Any) -> tuple[Any, ...]:
-        return tuple(self.executable(*inputs).values())
+        results = tuple(self.executable(*inputs).values())
+        steps = [step for schedule in self.executable.schedules for step in schedule.steps]
+        assert all(step.artifact.backend == "host" for step in steps)
+        return results
 
 
 class Host(Backend):
