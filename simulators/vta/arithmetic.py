@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 ACCUMULATE: tuple[np.ufunc, ...] = (np.add, np.maximum, np.minimum, np.multiply)
 """The accumulate operations by their number; arrays are int32, so that add and multiply wrap."""
 
+SINGLE_THREAD = 1 << 18
+"""Products of so few multiplications are done in one thread by BLAS; more threads would cost small ones more."""
+
 Ints = NDArray[Any]
 
 
@@ -37,8 +40,11 @@ def product(inp: Ints, wgt: Ints, src: Index, tiles: Index) -> Ints:
     exact32 = members * bi * 128 * 255 < 1 << 24 or (inp.dtype == np.int8 and members * bi * 128 * 128 < 1 << 24)
     kind = np.float32 if exact32 else np.float64
     left: Ints = inp[src].reshape(len(src), members * bi).astype(kind)
-    right: Ints = wgt[tiles].transpose(0, 2, 1, 3).reshape(len(tiles) * bo, members * bi).astype(kind)
-    sums: Ints = left @ right.T
+    right: Ints = wgt[tiles].transpose(0, 2, 1, 3).reshape(len(tiles) * bo, members * bi).astype(kind).T
+    sums: Ints = np.empty((len(left), right.shape[1]), kind)
+    rows = max(1, SINGLE_THREAD // right.size)
+    for start in range(0, len(left), rows):
+        np.matmul(left[start : start + rows], right, out=sums[start : start + rows])
     return wrapped(sums.astype(np.int64) if members > 1 << 15 else sums).reshape(len(src), len(tiles), bo)
 
 

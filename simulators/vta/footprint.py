@@ -101,12 +101,13 @@ def distinct(index: Index) -> bool:
     return bool(np.bincount(index.reshape(-1)).max(initial=0) <= 1)
 
 
-def walk(step: Step, micro: Index) -> Walk:
-    """The walk of a GEMM or ALU over micro-ops (one row each: dst, src, wgt)."""
+def walk(step: Step, micro: Index, sources: int) -> Walk:
+    """The walk of a GEMM or ALU over micro-ops (rows of dst, src, wgt); src is of a memory of `sources` elements."""
     loop = register(step, "LOOP")
     inner = step["n2"] + (step["warm"] if step.name == "GEMM" else 0)
     grid = np.indices((step["n0"], step["n1"], inner)).reshape(3, -1).T
     factors = np.array([[loop[f"{kind}{level}"] for kind in ("dst", "src", "wgt")] for level in range(3)])
+    factors[:, 1] &= sources - 1  # of ALU, fields as wide as an inp index hold an acc index
     return Walk(grid @ factors, micro)
 
 

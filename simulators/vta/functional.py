@@ -133,7 +133,8 @@ class Functional:
         key = (*shape, register(step, "LOOP"), words.tobytes())
         if key not in self._walks:
             micro = np.stack(arithmetic.split_uops(config, words, step.name == "ALU"), axis=1)
-            self._walks[key] = walk(step, micro)
+            sources = config.acc_depth if step.name == "ALU" else config.inp_depth
+            self._walks[key] = walk(step, micro, sources)
         return self._walks[key]
 
     def _gemm(self, step: Step, clock: Clock) -> None:

@@ -80,20 +80,7 @@ class Rtl:
 
         FaultError for what the hardware reports, and when nothing moves for `watchdog` cycles.
         """
-        words = b"".join(encode(self.config, i).to_bytes(INSTRUCTION_BITS // 8, "little") for i in program)
-        self._memory[code : code + len(words)] = np.frombuffer(words, np.uint8)
-        return self.start(program, code, bases, watchdog)
-
-    def start(
-        self, program: Sequence[Instruction], code: int, bases: Sequence[int], watchdog: int = 100_000
-    ) -> Mapping[str, int]:
-        """Run a program that is in memory already; `program` is for messages."""
-        write = self._registers.write
-        write(REGISTERS["CODE"], code)
-        write(REGISTERS["COUNT"], len(program))
-        for number, base in enumerate(bases):
-            write(REGISTERS["BASE0"] + 4 * number, base)
-        write(REGISTERS["CONTROL"], 1)
+        self.prepare(program, code, bases)
         try:
             self.simulation.run(max_cycles=MOST_CYCLES, until="irq", watchdog=watchdog, progress=["heartbeat"])
         except RtlHangError as hang:
@@ -103,6 +90,17 @@ class Rtl:
             kind = ERRORS[(errors & -errors).bit_length() - 1]
             raise FaultError(kind, index, f"{_named(program, index)}: the hardware reports {kind}")
         return self._counters()
+
+    def prepare(self, program: Sequence[Instruction], code: int, bases: Sequence[int]) -> None:
+        """Write a program to memory and start it, without waiting for its end."""
+        words = b"".join(encode(self.config, i).to_bytes(INSTRUCTION_BITS // 8, "little") for i in program)
+        self._memory[code : code + len(words)] = np.frombuffer(words, np.uint8)
+        write = self._registers.write
+        write(REGISTERS["CODE"], code)
+        write(REGISTERS["COUNT"], len(program))
+        for number, base in enumerate(bases):
+            write(REGISTERS["BASE0"] + 4 * number, base)
+        write(REGISTERS["CONTROL"], 1)
 
     def _counters(self) -> Mapping[str, int]:
         at = REGISTERS["COUNTER0"]
