@@ -9,8 +9,11 @@ from heddle.core.pattern import Failure, Index, Refusal, subgraph
 from heddle.core.plugin import Backend, Region
 from heddle.partition.merge import merge
 from heddle.partition.plan import Plan, key_of
+from heddle.partition.pricing import Pricer
 from heddle.partition.units import Quotient, Unit, complete, order, quotient
 from heddle.partition.verify import verify_plan
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 
 def acyclic(index: Index, claimed: Sequence[Unit], fallback: Callable[[Node], str]) -> tuple[Quotient, list[Refusal]]:
@@ -21,20 +24,36 @@ def acyclic(index: Index, claimed: Sequence[Unit], fallback: Callable[[Node], st
     units, refusals = list(claimed), list[Refusal]()
     while True:
         whole = quotient(index, complete(index, units, fallback))
-        done = set(order(whole.before, whole.after, range(len(whole.units))))
-        if len(done) == len(whole.units):
+        if len(order(whole.before, whole.after, range(len(whole.units)))) == len(whole.units):
             return whole, refusals
-        stuck = [unit for number, unit in enumerate(whole.units) if number not in done and _has_several_outputs(unit)]
-        worst = max(stuck, key=lambda unit: index.position[id(unit.nodes[0])])
-        failure = Failure(
-            "what lies between two of its parts",
-            "computed elsewhere",
-            "parts with nothing between them",
-            "let the pattern cover what lies between",
-            verb=" is ",
-        )
-        refusals += [Refusal(worst.matches[0].pattern, node, (failure,), worst.backend) for node in worst.owned]
-        units = [unit for unit in units if unit is not worst]
+        dropped = _closing(index, whole)
+        for unit in dropped:
+            refusals += [Refusal(unit.matches[0].pattern, node, (_ENTANGLED,), unit.backend) for node in unit.owned]
+        units = [unit for unit in units if unit not in dropped]
+
+
+_ENTANGLED = Failure(
+    "what it computes first",
+    "needed by another region, whose results it needs",
+    "parts that can be computed at once",
+    "let the pattern give fewer outputs",
+    verb=" is ",
+)
+
+
+def _closing(index: Index, whole: Quotient) -> list[Unit]:
+    """From each cycle of units, the last one in the graph that has several outputs."""
+    edges = [(source, reader) for reader, sources in enumerate(whole.before) for source in sources]
+    count = len(whole.units)
+    matrix = csr_array(([1] * len(edges), tuple(zip(*edges, strict=True))), shape=(count, count))
+    _, component = connected_components(matrix, connection="strong")
+    members: dict[int, list[Unit]] = {}
+    for number, unit in enumerate(whole.units):
+        members.setdefault(int(component[number]), []).append(unit)
+    cycles = [units for units in members.values() if len(units) > 1]
+    return [
+        max(filter(_has_several_outputs, units), key=lambda unit: index.position[id(unit.nodes[0])]) for units in cycles
+    ]
 
 
 def _has_several_outputs(unit: Unit) -> bool:
@@ -42,10 +61,16 @@ def _has_several_outputs(unit: Unit) -> bool:
 
 
 def assemble(
-    index: Index, whole: Quotient, backends: Sequence[Backend], refusals: Sequence[Refusal], placement: str
+    index: Index,
+    whole: Quotient,
+    backends: Sequence[Backend],
+    refusals: Sequence[Refusal],
+    placement: str,
+    pricer: Pricer,
 ) -> Plan:
-    """The plan of an acyclic quotient, verified."""
-    regions = _regions(index, merged(index, whole, backends))
+    """The plan of an acyclic quotient, priced and verified."""
+    units = merged(index, whole, backends)
+    regions = _regions(index, units)
     held = {value for region in regions for value in region.body.constants}
     graph = index.graph
     plan = Plan(
@@ -58,6 +83,7 @@ def assemble(
         listing=tuple(value.name for value in graph.constants),
         name=graph.name,
         placement=placement,
+        cost=pricer.price(units),
     )
     return verify_plan(plan, graph)
 

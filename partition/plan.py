@@ -11,6 +11,7 @@ from heddle.core.ir import Graph, Node, Value
 from heddle.core.ir.graph import Array
 from heddle.core.pattern import Refusal
 from heddle.core.plugin import Region
+from heddle.partition.pricing import PlanPrice, RegionPrice
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +20,7 @@ class Plan:
 
     `inputs`, `outputs` and `name` are the graph's. `constants` are those that no region holds: outputs, or read by
     nobody. `order` and `listing` are the first results of the nodes, and the constants, in the order of the graph.
-    `placement` says how places were chosen.
+    `placement` says how places were chosen, `cost` what each region is predicted to take.
     """
 
     regions: tuple[Region, ...]
@@ -31,6 +32,7 @@ class Plan:
     listing: tuple[str, ...] = field(default=(), repr=False)
     name: str = ""
     placement: str = "by order"
+    cost: PlanPrice = field(default_factory=lambda: PlanPrice(()))
 
     def inline(self) -> Graph:
         """The graph that was partitioned, put together again from the regions' bodies."""
@@ -61,11 +63,12 @@ class Plan:
     def __str__(self) -> str:
         counts = Counter(region.backend for region in self.regions for _ in region.body.nodes)
         shares = ", ".join(f"{count} nodes on {backend}" for backend, count in counts.items()) or "nothing to compute"
-        lines = [f"plan {self.placement}: {_plural(len(self.regions), 'region')}; {shares}"]
-        for region in self.regions:
+        predicted = f"; predicted {duration(self.cost.seconds)}" if self.regions else ""
+        lines = [f"plan {self.placement}: {_plural(len(self.regions), 'region')}; {shares}{predicted}"]
+        for region, price in zip(self.regions, self.cost.regions, strict=True):
             reads = ", ".join(str(value) for value in region.body.inputs) or "nothing"
             gives = ", ".join(str(value) for value in region.body.outputs) or "nothing"
-            lines.append(f"  {region.name}: {reads} -> {gives}: {operators(region.body)}")
+            lines.append(f"  {region.name}: {reads} -> {gives}: {operators(region.body)}; {duration(price.seconds)}")
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
@@ -75,7 +78,8 @@ class Plan:
             "placement": self.placement,
             "inputs": [value.name for value in self.inputs],
             "outputs": [value.name for value in self.outputs],
-            "regions": [region_json(region) for region in self.regions],
+            "seconds": self.cost.seconds,
+            "regions": [region_json(*priced) for priced in zip(self.regions, self.cost.regions, strict=True)],
             "refusals": [refusal_json(refusal) for refusal in self.refusals],
         }
 
@@ -91,7 +95,7 @@ def operators(body: Graph) -> str:
     return ", ".join(op if count == 1 else f"{count} {op}" for op, count in counts.items())
 
 
-def region_json(region: Region) -> dict[str, Any]:
+def region_json(region: Region, price: RegionPrice) -> dict[str, Any]:
     """A region as plain data."""
     return {
         "name": region.name,
@@ -100,6 +104,12 @@ def region_json(region: Region) -> dict[str, Any]:
         "outputs": [{"name": value.name, "type": str(value.type)} for value in region.body.outputs],
         "nodes": [{"op": node.op, "name": node.name, "result": key_of(node)} for node in region.body.nodes],
         "patterns": [match.pattern.name for match in region.matches],
+        "seconds": {
+            "compute": price.compute,
+            "launch": price.launch,
+            "inward": price.inward,
+            "outward": price.outward,
+        },
     }
 
 
@@ -114,6 +124,14 @@ def refusal_json(refusal: Refusal) -> dict[str, Any]:
             {"subject": f.subject, "actual": f.actual, "takes": f.takes, "fix": f.fix} for f in refusal.failures
         ],
     }
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people read them: `1.25 ms`."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e9:.3g} ns"
 
 
 def _plural(count: int, noun: str) -> str:

@@ -263,7 +263,7 @@ class Search:
         lengths = self._lengths()
         bindings, labels, choices = (_forward(names, lengths) for names in (self.bindings, self.labels, self.choices))
         match = Match(self.pattern, self.index.graph, nodes, bindings, labels, choices)
-        failures = [*self._escaping(match), *conditions_failing(match)]
+        failures = [*self._escaping(match), *self._surrounding(match), *conditions_failing(match)]
         if not failures and self.pattern.where is not None:
             reason = self.pattern.where(match)
             failures = [] if reason is None else [Failure(reason, "", "", verb="")]
@@ -297,6 +297,37 @@ class Search:
                     reader = f"read by {describe(outside[0])} too" if outside else "an output of the model too"
                     fix = f"give the pattern {value} as an output, or compute it twice in the model"
                     yield Failure(f"interior value {value}", reader, "a value that nobody else reads", fix, verb=" is ")
+
+    def _surrounding(self, match: Match) -> Iterator[Failure]:
+        """What is computed outside from one part of the match and feeds another, as only several outputs allow."""
+        if len(match.outputs) == 1:
+            return
+        graph, position = self.index.graph, self.index.position
+        last = position[id(match.nodes[-1])]
+        todo = [r for node in match.nodes for value in node.results for r in self._later(value, last)]
+        seen: set[int] = set()
+        while todo:
+            node = todo.pop()
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            for value in node.results:
+                back = [reader for reader in graph.consumers.get(value, ()) if id(reader) in self.nodes]
+                if back:
+                    yield Failure(
+                        describe(back[0]),
+                        f"computed from {describe(node)}, which reads the match",
+                        "parts with nothing between them",
+                        "let the pattern cover what lies between",
+                        verb=" is ",
+                    )
+                    return
+                todo.extend(self._later(value, last))
+
+    def _later(self, value: Value, last: int) -> list[Node]:
+        """The readers of a value outside of the match that come before its last node."""
+        readers = self.index.readers_outside(value, set(self.nodes))
+        return [reader for reader in readers if self.index.position[id(reader)] < last]
 
 
 _NOTHING = object()

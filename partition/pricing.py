@@ -1,0 +1,160 @@
+"""What a plan costs: its regions by their backends' estimates, and the bytes that move between memories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from heddle.core.errors import BackendError
+from heddle.core.ir import Value
+from heddle.core.pattern import Index, subgraph
+from heddle.core.plugin import Backend, Cost, Figures, Region, estimate, plugins
+from heddle.core.plugin.figures import bytes_of
+from heddle.core.runtime.device import HOST_MEMORY
+from heddle.partition.units import Unit
+
+Domain = tuple[str, str]
+"""Where data lies and how: a memory and a layout. Data of the same domain need not move."""
+
+HOST: Domain = (HOST_MEMORY, "dense")
+
+
+@dataclass(frozen=True)
+class RegionPrice:
+    """Predicted seconds of one region: computing, starting it, bringing its inputs, taking its outputs away."""
+
+    compute: float
+    launch: float
+    inward: float
+    outward: float
+
+    @property
+    def seconds(self) -> float:
+        return self.compute + self.launch + self.inward + self.outward
+
+
+@dataclass(frozen=True)
+class PlanPrice:
+    """Predicted seconds of a plan, region by region, run one after another."""
+
+    regions: tuple[RegionPrice, ...]
+    fits: bool = True
+
+    @property
+    def seconds(self) -> float:
+        return sum(region.seconds for region in self.regions)
+
+
+@dataclass(eq=False)
+class Pricer:
+    """Prices units and regions of one graph; an estimate is asked for once for each set of nodes."""
+
+    index: Index
+    backends: Sequence[Backend]
+    memory: dict[str, int] = field(default_factory=dict)
+    _known: dict[tuple[str, frozenset[int]], Cost] = field(default_factory=dict)
+    _figures: dict[str, Figures] = field(default_factory=dict)
+
+    def figures(self, backend: str) -> Figures:
+        """The declared figures of a backend; BackendError when they cannot be had."""
+        if backend not in self._figures:
+            owner = self._backend(backend)
+            try:
+                figures = owner.figures
+                assert isinstance(figures, Figures), f"they are {figures!r}, Figures are expected"
+            except Exception as error:
+                raise BackendError(f"backend {backend!r}: its figures cannot be had: {error}") from error
+            self._figures[backend] = figures
+        return self._figures[backend]
+
+    def domain(self, backend: str) -> Domain:
+        figures = self.figures(backend)
+        return figures.memory, figures.layout
+
+    def merges(self, backend: str) -> bool:
+        """True when the backend's neighbouring units become one region."""
+        return self._backend(backend).merges
+
+    def capacity(self, backend: str) -> float:
+        """The bytes that a backend may use: what its device has, or what the user allows."""
+        known = [c for c in (self.figures(backend).capacity, self.memory.get(backend)) if c is not None]
+        return min(known, default=float("inf"))
+
+    def passage(self, backend: str, nbytes: int) -> float:
+        """Seconds that a value takes between the host's dense memory and a backend's domain, either way."""
+        figures = self.figures(backend)
+        if (figures.memory, figures.layout) == HOST:
+            return 0.0
+        relaid = 0.0 if figures.layout == "dense" else 2 * nbytes / figures.bandwidth
+        return relaid + (0.0 if figures.link is None else figures.link.seconds(nbytes))
+
+    def cost(self, unit: Unit) -> Cost:
+        """What the unit's backend says that it costs, or what a plugin that overrides costs says instead."""
+        key = (unit.backend, frozenset(id(node) for node in unit.nodes))
+        if key not in self._known:
+            body = subgraph(self.index.graph, unit.nodes, f"{unit.backend}.priced")
+            self._known[key] = self.region_cost(Region(body.name, unit.backend, body, unit.matches))
+        return self._known[key]
+
+    def region_cost(self, region: Region) -> Cost:
+        cost = estimate(self._backend(region.backend), region)
+        overriding = plugins().manager.hook.heddle_cost(backend=region.backend, region=region, cost=cost)
+        return cost if overriding is None else overriding
+
+    def price(self, units: Sequence[Unit]) -> PlanPrice:
+        """The price of units that are regions: computing and starting each, moving each value once to each domain."""
+        graph = self.index.graph
+        giver = {value: unit.backend for unit in units for node in unit.owned for value in node.results}
+        arrived: set[tuple[Value, Domain]] = set()
+        left: set[Value] = set()
+        inward, outward = [0.0] * len(units), [0.0] * len(units)
+        number_of = {value: n for n, unit in enumerate(units) for node in unit.owned for value in node.results}
+
+        def leave(value: Value) -> None:
+            if value in giver and value not in left:
+                left.add(value)
+                outward[number_of[value]] += self.passage(giver[value], bytes_of(value))
+
+        for number, unit in enumerate(units):
+            here = self.domain(unit.backend)
+            inside = {value for node in unit.nodes for value in node.results}
+            for value in dict.fromkeys(v for node in unit.nodes for v in node.operands):
+                if value in inside or value in graph.constants or (value, here) in arrived:
+                    continue
+                arrived.add((value, here))
+                if (self.domain(giver[value]) if value in giver else HOST) != here:
+                    leave(value)
+                    inward[number] += self.passage(unit.backend, bytes_of(value))
+        for value in graph.outputs:
+            leave(value)
+        prices = []
+        for number, unit in enumerate(units):
+            cost = self.cost(unit)
+            prices.append(RegionPrice(cost.compute, cost.launch, inward[number], outward[number]))
+        return PlanPrice(tuple(prices), self._fits(units))
+
+    def _fits(self, units: Sequence[Unit]) -> bool:
+        for name in dict.fromkeys(unit.backend for unit in units):
+            capacity = self.capacity(name)
+            if capacity < float("inf"):
+                needs = [self.needs(unit) for unit in units if unit.backend == name]
+                if sum(fixed for fixed, _ in needs) + max(moving for _, moving in needs) > capacity:
+                    return False
+        return True
+
+    def needs(self, unit: Unit) -> tuple[int, int]:
+        """The bytes that a unit holds on its device between runs (constants), and during one (inputs and outputs)."""
+        graph = self.index.graph
+        read = dict.fromkeys(value for node in unit.nodes for value in node.operands)
+        inside = {value for node in unit.nodes for value in node.results}
+        held = {id(node) for node in unit.nodes}
+        fixed = sum(bytes_of(value) for value in read if value in graph.constants)
+        moving = sum(bytes_of(value) for value in read if value not in graph.constants and value not in inside)
+        for node in unit.nodes:
+            for value in node.results:
+                if value in self.index.outputs or self.index.readers_outside(value, held):
+                    moving += bytes_of(value)
+        return fixed, moving
+
+    def _backend(self, name: str) -> Backend:
+        return next(backend for backend in self.backends if backend.name == name)
