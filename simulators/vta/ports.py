@@ -1,0 +1,101 @@
+"""Dense arrays to activations in the accelerator's memory and back: what the driver does before and after a program."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Windows of an image laid out as channels, so that a convolution of few channels fills the array."""
+
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    pads: tuple[int, int, int, int]
+    dilations: tuple[int, int]
+    fill: int
+
+
+@dataclass(frozen=True)
+class PortLayout:
+    """How one input or output lies in memory, from byte `offset` of the workspace on.
+
+    The order there is `[batch][block][height][width][lane]`. With `last`, the dense array has its channels last, as [rows][channels], and rows become columns of the image. The
+    four sizes are those of the dense array; `patches` makes more channels of them.
+    """
+
+    batch: int
+    channels: int
+    height: int
+    width: int
+    lanes: int
+    offset: int
+    last: bool = False
+    patches: Patches | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> PortLayout:
+        """The inverse of `to_json`, from what JSON made of it."""
+        patches = data["patches"]
+        if patches is not None:
+            patches = Patches(**{k: tuple(v) if isinstance(v, list) else v for k, v in patches.items()})
+        return PortLayout(**{**data, "patches": patches})
+
+
+def pack(layout: PortLayout, dense: Bytes, memory: Bytes) -> None:
+    """Write the bytes of a dense array where a program reads them; lanes without a channel are zero."""
+    image = _image(layout, dense)
+    if layout.patches is not None:
+        image = _patched(layout.patches, image)
+    batch, channels, height, width = image.shape
+    blocks = -(-channels // layout.lanes)
+    target = _view(layout, memory, (batch, blocks, height, width, layout.lanes))
+    whole = channels // layout.lanes
+    if whole:
+        cut = image[:, : whole * layout.lanes].reshape(batch, whole, layout.lanes, height, width)
+        target[:, :whole] = cut.transpose(0, 1, 3, 4, 2)
+    if whole < blocks:
+        rest = image[:, whole * layout.lanes :]
+        target[:, whole, :, :, : rest.shape[1]] = rest.transpose(0, 2, 3, 1)
+        target[:, whole, :, :, rest.shape[1] :] = 0
+
+
+def unpack(layout: PortLayout, memory: Bytes, dense: Bytes) -> None:
+    """Read a dense array back from where a program wrote it."""
+    blocks = -(-layout.channels // layout.lanes)
+    shape = (layout.batch, blocks, layout.height, layout.width, layout.lanes)
+    source = _view(layout, memory, shape).transpose(0, 1, 4, 2, 3)
+    image = source.reshape(layout.batch, blocks * layout.lanes, layout.height, layout.width)[:, : layout.channels]
+    _image(layout, dense)[...] = image
+
+
+def _view(layout: PortLayout, memory: Bytes, shape: tuple[int, ...]) -> Bytes:
+    return memory[layout.offset : layout.offset + int(np.prod(shape))].reshape(shape)
+
+
+def _image(layout: PortLayout, dense: Bytes) -> Bytes:
+    """The dense array as [batch][channels][height][width], without a copy."""
+    if layout.last:
+        return dense.reshape(layout.width, layout.channels).T.reshape(1, layout.channels, 1, layout.width, copy=False)
+    return dense.reshape(layout.batch, layout.channels, layout.height, layout.width)
+
+
+def _patched(patches: Patches, image: Bytes) -> Bytes:
+    top, left, bottom, right = patches.pads
+    padded = np.pad(image, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=patches.fill)
+    extent = [(k - 1) * d + 1 for k, d in zip(patches.kernel, patches.dilations, strict=True)]
+    views = np.lib.stride_tricks.sliding_window_view(padded, extent, axis=(2, 3))
+    views = views[:, :, :: patches.strides[0], :: patches.strides[1], :: patches.dilations[0], :: patches.dilations[1]]
+    batch, channels, height, width, *kernel = views.shape
+    return views.transpose(0, 1, 4, 5, 2, 3).reshape(batch, channels * kernel[0] * kernel[1], height, width)
