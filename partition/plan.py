@@ -65,10 +65,12 @@ class Plan:
         shares = ", ".join(f"{count} nodes on {backend}" for backend, count in counts.items()) or "nothing to compute"
         predicted = f"; predicted {duration(self.cost.seconds)}" if self.regions else ""
         lines = [f"plan {self.placement}: {_plural(len(self.regions), 'region')}; {shares}{predicted}"]
-        for region, price in zip(self.regions, self.cost.regions, strict=True):
+        prices = [f"; {duration(price.seconds)}" for price in self.cost.regions]
+        prices += [""] * (len(self.regions) - len(prices))
+        for number, region in enumerate(self.regions):
             reads = ", ".join(str(value) for value in region.body.inputs) or "nothing"
             gives = ", ".join(str(value) for value in region.body.outputs) or "nothing"
-            lines.append(f"  {region.name}: {reads} -> {gives}: {operators(region.body)}; {duration(price.seconds)}")
+            lines.append(f"  {region.name}: {reads} -> {gives}: {operators(region.body)}{prices[number]}")
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
