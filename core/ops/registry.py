@@ -206,7 +206,8 @@ def attributes_of(node: Node) -> dict[str, Any]:
     definition = _definition(node)
     unknown = [name for name in node.attrs if name not in definition.attributes]
     if unknown:
-        raise GraphError(f"{node.op}: there is no attribute {unknown[0]!r}; it has {', '.join(definition.attributes)}")
+        known = ", ".join(definition.attributes) or "none"
+        raise GraphError(f"{node.op}: there is no attribute {unknown[0]!r}; it has {known}")
     merged = {**definition.attributes, **node.attrs}
     missing = [name for name, value in merged.items() if value is REQUIRED]
     if missing:
