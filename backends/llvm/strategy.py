@@ -21,7 +21,7 @@ from heddle.backends.llvm.products import kernel_of, match_product
 from heddle.core.codegen.lower import Lowering, Step
 from heddle.core.codegen.target import Target
 from heddle.core.codegen.template import Template
-from heddle.core.codegen.tensor import Compute
+from heddle.core.codegen.tensor import Check, Compute, written
 from heddle.core.ir import Graph, Names, Value
 from numpy.typing import NDArray
 
@@ -75,7 +75,8 @@ def _needed(steps: Sequence[Step], kept: Sequence[Value]) -> list[Step]:
     wanted = set(kept)
     result: list[Step] = []
     for step in reversed(steps):
-        if getattr(step, "output", None) in wanted or not hasattr(step, "output"):
+        made = written(step) if isinstance(step, Compute) else () if isinstance(step, Check) else (step.output,)
+        if not made or wanted.intersection(made):
             wanted.update(read_by(step))
             result.append(step)
     return result[::-1]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from heddle.core.codegen.affine import Affine, Axis, flatten, substitute, unflatten
 from heddle.core.codegen.lower.rules import Step
-from heddle.core.codegen.tensor import Check, Compute, Load, View, loads, rewrite, walk
+from heddle.core.codegen.tensor import Check, Compute, Group, Load, View, group, loads, rewrite, walk, written
 from heddle.core.ir import Value
 from heddle.core.ops.scalar import Expr, const
 from numpy.typing import NDArray
@@ -48,6 +48,9 @@ def _wanted(steps: Sequence[Step], outputs: Sequence[Value]) -> frozenset[Value]
 
 def changed(step: Step, **how: Any) -> Step:
     """A step whose expressions are rewritten."""
+    if isinstance(step, Group):
+        shared = [Affine(((axis, 1),)) for axis in step.axes]
+        return group(shared, [_computed(changed(member, **how)) for member in step.members], step.node)
     if isinstance(step, View) or not plain(step):
         return step
     if isinstance(step, Check):
@@ -56,6 +59,11 @@ def changed(step: Step, **how: Any) -> Step:
     if at is not None:
         at = tuple(substitute(index, {}, lambda expr: rewrite(expr, **how)) for index in at)
     return replace(step, body=rewrite(step.body, **how), at=at)
+
+
+def _computed(step: Step) -> Compute:
+    assert isinstance(step, Compute)
+    return step
 
 
 def plain(step: Step) -> bool:
@@ -127,7 +135,8 @@ def _inline(steps: list[Step], wanted: frozenset[Value]) -> list[Step]:
     writers: dict[Value, int] = {}
     for step in steps:
         if isinstance(step, Compute):
-            writers[step.output] = writers.get(step.output, 0) + 1
+            for value in written(step):
+                writers[value] = writers.get(value, 0) + 1
     readers: dict[Value, set[int]] = {}
     for number, step in enumerate(steps):
         for item in reads(step):
@@ -210,7 +219,7 @@ def _loads_in_folds(expr: Expr) -> list[tuple[Load, int]]:
             visit(item.args[0], turns)
             visit(item.args[1], turns * prod(axis.extent for axis in item.value.axes))
             return
-        for index in (item.value.indices if item.op == "load" else (item.value,) if item.op == "index" else ()):
+        for index in item.value.indices if item.op == "load" else (item.value,) if item.op == "index" else ():
             found.extend((load, turns) for load in _of(index))
         for arg in item.args:
             visit(arg, turns)
@@ -274,10 +283,12 @@ def _without_unread(steps: Sequence[Step], wanted: frozenset[Value]) -> list[Ste
     for step in reversed(steps):
         if isinstance(step, Check):
             live.update(load.source for load in reads(step))
-        elif step.output not in live:
-            continue
         elif isinstance(step, View):
+            if step.output not in live:
+                continue
             live.add(step.source)
+        elif not live.intersection(written(step)):
+            continue
         else:
             live.update(load.source for load in reads(step))
         kept.append(step)

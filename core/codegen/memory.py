@@ -11,7 +11,7 @@ from heddle.core.codegen.fuse import reads
 from heddle.core.codegen.lower.rules import Step
 from heddle.core.codegen.narrow import storage_type
 from heddle.core.codegen.template import Template
-from heddle.core.codegen.tensor import Compute, View, compute, load
+from heddle.core.codegen.tensor import Compute, View, compute, load, written
 from heddle.core.ir import Graph, Names, Value
 from heddle.core.ops.scalar import Expr
 from numpy.typing import NDArray
@@ -65,7 +65,7 @@ def _place_borders(graph: Graph, steps: Sequence[Step], memory: Memory) -> list[
     """Give inputs and outputs their places; the copies that fill outputs which nothing computes."""
     for number, value in enumerate(graph.inputs):
         memory.places[value] = Place("inputs", number)
-    computed = {step.output for step in steps if isinstance(step, Compute)}
+    computed = {value for step in steps if isinstance(step, Compute) for value in written(step)}
     names = Names()
     copies: list[Step] = []
     for number, value in enumerate(graph.outputs):
@@ -89,7 +89,9 @@ def _spans(steps: Sequence[Step], memory: Memory) -> dict[Value, tuple[int, int]
     for number, step in enumerate(steps):
         touched = [memory.root(item.source) for item in reads(step)]
         if isinstance(step, Compute):
-            spans.setdefault(memory.root(step.output), (number, number))
+            for value in written(step):
+                first, _ = spans.get(memory.root(value), (number, number))
+                spans[memory.root(value)] = (first, number)
         if isinstance(step, Template) and step.scratch is not None:
             spans[step.scratch] = (number, number)
         for root in touched:

@@ -10,13 +10,13 @@ from heddle.core.codegen.build import Unit, shared_object, unit, units_of
 from heddle.core.codegen.emit import attributes, emit
 from heddle.core.codegen.fuse import fuse
 from heddle.core.codegen.llvm import Function, module
-from heddle.core.codegen.loops import Buffer, Kernel
+from heddle.core.codegen.loops import Buffer, Kernel, nest
 from heddle.core.codegen.lower import Lowering, Step, lower
 from heddle.core.codegen.memory import Memory, Place, plan
 from heddle.core.codegen.nest import Namer, check_statements, flat, statements
 from heddle.core.codegen.target import Target
 from heddle.core.codegen.template import Template
-from heddle.core.codegen.tensor import Check, View
+from heddle.core.codegen.tensor import Check, Group, View
 from heddle.core.codegen.values import I8, I32, PTR, constant
 from heddle.core.codegen.values import Value as Register
 from heddle.core.ir import Graph, Names, Value, dtype_name
@@ -118,9 +118,11 @@ def _call(step: Step, memory: Memory, faults: list[str], lanes: int) -> Call:
         written: frozenset[Buffer] = frozenset()
     else:
         assert not isinstance(step, View | Template)
-        item = flat(step, buffer)
-        body = statements(item, names, lanes)
-        written = frozenset({item.buffer})
+        members = step.members if isinstance(step, Group) else (step,)
+        items = [flat(member, buffer) for member in members]
+        shared = step.axes if isinstance(step, Group) else ()
+        body = nest(shared, [stmt for item in items for stmt in statements(item, names, lanes)])
+        written = frozenset(item.buffer for item in items)
     kernel = Kernel(tuple(buffers.values()), written, body)
     return Call(kernel, tuple(buffers), isinstance(step, Check))
 

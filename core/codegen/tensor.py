@@ -134,6 +134,38 @@ class Check:
         return f"fail over [{where}] if {show(self.bad)}: {self.message}"
 
 
+@dataclass(frozen=True, eq=False)
+class Group(Compute):
+    """Computations that run one after another for each point of `axes`, in order, within one nest of loops.
+
+    The members' expressions mention the shared axes beside their own; `body` names what they read.
+    """
+
+    members: tuple[Compute, ...] = ()
+
+    def __str__(self) -> str:
+        where = ", ".join(f"{a.name}:{a.extent}" for a in self.axes)
+        return "\n  ".join([f"for each of [{where}]", *map(str, self.members)])
+
+
+def group(axes: Sequence[Affine], members: Sequence[Compute], node: str = "") -> Group:
+    """The members in order for each point of the axes; the last one's output is the group's."""
+    output = members[-1].output
+    read = [item for member in members for item in _reads(member)]
+    body = Expr("reads", output.dtype, tuple(Expr("load", item.source.dtype, value=item) for item in read))
+    return Group(output, tuple(map(only_axis, axes)), body, (), node, tuple(members))
+
+
+def _reads(member: Compute) -> list[Load]:
+    inside = [Expr("index", I64, value=index) for index in member.at or ()]
+    return [load for expr in (member.body, *inside) for load in loads(expr)]
+
+
+def written(step: Compute) -> tuple[Value, ...]:
+    """The values that a step computes, whole or in part."""
+    return tuple(member.output for member in step.members) if isinstance(step, Group) else (step.output,)
+
+
 def compute(output: Value, body: Callable[..., Expr], node: str = "") -> Compute:
     """The computation of a whole output from a function of its indices."""
     indices = [axis(size, f"i{number}") for number, size in enumerate(output.shape)]

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from heddle.core.codegen.lower import (
-    contraction as contraction,
-)
-from heddle.core.codegen.lower import (
-    convolution as convolution,
-)
-from heddle.core.codegen.lower import (
-    indexing as indexing,
-)
-from heddle.core.codegen.lower import (
-    movement as movement,
-)
-from heddle.core.codegen.lower import (
-    normalization as normalization,
-)
-from heddle.core.codegen.lower import (
-    pooling as pooling,
-)
-from heddle.core.codegen.lower import (
-    quantization as quantization,
-)
-from heddle.core.codegen.lower import (
-    slicing as slicing,
-)
+from heddle.core.codegen.lower import contraction as contraction
+from heddle.core.codegen.lower import convolution as convolution
+from heddle.core.codegen.lower import indexing as indexing
+from heddle.core.codegen.lower import movement as movement
+from heddle.core.codegen.lower import normalization as normalization
+from heddle.core.codegen.lower import pooling as pooling
+from heddle.core.codegen.lower import quantization as quantization
+from heddle.core.codegen.lower import recurrent as recurrent
+from heddle.core.codegen.lower import resizing as resizing
+from heddle.core.codegen.lower import slicing as slicing
+from heddle.core.codegen.lower import sorting as sorting
 from heddle.core.codegen.lower.elementwise import lower_elementwise
 from heddle.core.codegen.lower.reduction import lower_reduction
 from heddle.core.codegen.lower.rules import RULES, Lowering, Rule, Step, supported

@@ -133,7 +133,7 @@ MatMulInteger(int8[4,3], uint8[3,5], int8[4], uint8[]=[2])
 QLinearMatMul(U[2,4], F[]=[0.1], U[]=[3], U[4,3], F[]=[0.2], U[]=[5], F[]=[0.3], U[]=[9])
 QLinearMatMul(I[2,2,4], F[]=[0.1], I[]=[3], I[2,4,3], F[3]=[0.2, 0.1, 0.3], I[3]=[5, 1, 2], F[]=[0.3], I[]=[9])
 ConvInteger(uint8[1,2,5,5], uint8[3,2,3,3], uint8[]=[3]) {pads=[1, 1, 1, 1]}
-QLinearConv(U[1,2,5,5], F[]=[0.1], U[]=[3], I[3,2,3,3], F[3]=[0.2, 0.3, 0.1], I[3]=[0, 1, 2], F[]=[0.5], U[]=[100], int32[3])
+QLinearConv(U[1,2,5,5], F[]=[0.1], U[]=[3], I[3,2,3,3], F[3]=[0.2, 0.3, 0.1], I[3], F[]=[0.5], U[]=[9], int32[3])
 """
 
 POOLING = """
@@ -191,12 +191,51 @@ DynamicQuantizeLinear/3(float32[30])
 """
 
 
+RECURRENT = """
+RNN/2(F[5,2,3], F[1,4,3], F[1,4,4])
+RNN/2(F[5,2,3], F[1,4,3], F[1,4,4], F[1,8], int32[2]=[3, 5], F[1,2,4]) {direction="reverse", clip=0.5}
+RNN/2(F[2,5,3], F[2,4,3], F[2,4,4], F[2,8]) {direction="bidirectional", layout=1, activations=["Relu", "Affine"]}
+LSTM/3(F[5,2,3], F[1,16,3], F[1,16,4])
+LSTM/3(F[5,2,3], F[2,16,3], F[2,16,4], F[2,32], int32[2]=[2, 5], F[2,2,4], F[2,2,4], F[2,12]) \\
+    {direction="bidirectional"}
+LSTM/3(F[2,5,3], F[1,16,3], F[1,16,4], F[1,32]) {layout=1, input_forget=1, clip=1.0}
+GRU/2(F[5,2,3], F[1,12,3], F[1,12,4])
+GRU/2(F[5,2,3], F[2,12,3], F[2,12,4], F[2,24], int32[2]=[5, 4]) {direction="bidirectional"}
+GRU/2(F[5,2,3], F[1,12,3], F[1,12,4], F[1,24], _, F[1,2,4]) {linear_before_reset=1, direction="reverse"}
+"""
+
+SAMPLING = """
+Resize(F[1,2,3,4], _, F[4]=[1, 1, 2, 2])
+Resize(F[1,2,3,4], _, F[4]=[1, 1, 2, 2]) {coordinate_transformation_mode="asymmetric", nearest_mode="floor"}
+Resize(F[1,2,5,7], _, F[4]=[1, 1, 0.6, 0.6]) {mode="linear"}
+Resize(F[1,2,5,7], _, F[4]=[1, 1, 0.6, 0.6]) {mode="linear", antialias=1}
+Resize(F[1,1,4,4], _, F[4]=[1, 1, 2.5, 2]) {mode="cubic", coordinate_transformation_mode="align_corners"}
+Resize(F[1,1,4,4], _, _, int64[2]=[7, 3]) {mode="cubic", axes=[2, 3], exclude_outside=1}
+Resize(int8[1,1,4,4], _, _, int64[4]=[1, 1, 7, 3]) {coordinate_transformation_mode="half_pixel_symmetric"}
+Resize(F[1,1,4,4], F[8]=[0, 0, 0.4, 0.6, 1, 1, 1.2, 0.7], _, int64[4]=[1, 1, 3, 3]) \
+    {mode="linear", coordinate_transformation_mode="tf_crop_and_resize", extrapolation_value=10.0}
+TopK/2(F[3,7], int64[1]=[3])
+TopK/2(F[3,7,2], int64[1]=[4]) {axis=1, largest=0}
+TopK/2(int64[20]~0:5, int64[1]=[20]) {axis=0}
+"""
+
+
 @pytest.mark.parametrize(
     "line",
     [
         line
-        for family in (MOVEMENT, INDEXING, REDUCTION, CONTRACTION, POOLING, NORMALIZATION, QUANTIZATION)
-        for line in family.strip().splitlines()
+        for family in (
+            MOVEMENT,
+            INDEXING,
+            REDUCTION,
+            CONTRACTION,
+            POOLING,
+            NORMALIZATION,
+            QUANTIZATION,
+            RECURRENT,
+            SAMPLING,
+        )
+        for line in family.replace("\\\n", "").strip().splitlines()
     ],
 )
 def test_generated_code_computes_what_the_operator_means(line: str, agrees: Callable[..., None]) -> None:
