@@ -30,7 +30,7 @@ def evaluate(
         try:
             results = evaluate_node(node, operands, Body)
         except Exception as error:
-            error.add_note(f"while evaluating {node.op} {node.name!r}, which binds {node.results[0]}")
+            error.add_note(f"while evaluating {node.op} {node.name!r}, which binds {', '.join(map(str, node.results))}")
             raise
         for value, result in zip(node.outputs, results, strict=False):
             if value is not None:
