@@ -1,4 +1,4 @@
-"""A small convolution written in assembly, with its data and its expected result from numpy, for the tests of the device."""
+"""A small convolution in assembly, with its data and what it gives by numpy, for the tests of the device."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from heddle.simulators.vta.faults import FaultError
 from heddle.simulators.vta.program import Section, from_bytes, to_bytes
 from heddle.simulators.vta.verifier import Sizes, verify
 from numpy.typing import NDArray
+
 from tests.simulators.vta.convolution import arrays, artifact, expected, program
 
 SIZES = Sizes(inputs=[1024], outputs=[1024], constants={"w": 2304})
@@ -123,6 +124,6 @@ def test_the_verifier_accepts_what_runs_and_names_what_cannot() -> None:
         verify(program(), dataclasses.replace(SIZES, inputs=[1008]))
     lines = list(program().sections[0].instructions)
     lines[7] = assemble("GEMM count=9 n1=8 n2=8 overwrite push_next")[0]
-    with pytest.raises(FaultError, match=r"reads inp that instruction 4 of LOAD wrote; no token orders them") as error:
+    with pytest.raises(FaultError, match=r"reads uop that instruction 0 of LOAD wrote; no token orders them") as error:
         verify(dataclasses.replace(program(), sections=(Section("s", tuple(lines)),)), SIZES)
     assert error.value.__notes__ == ["section s"]
