@@ -27,8 +27,8 @@ UNITS = {"load": e.LOAD, "compute": e.COMPUTE, "store": e.STORE}
 class CycleReport:
     """What a run is expected to take: `counters` has the names and the meaning of the hardware's counters.
 
-    The counts of work (data, slots, vectors, beats, instructions) are exact; those of waiting are estimates. The counters
-    of a unit sum to `cycles`.
+    The counts of work (data, slots, vectors, beats, instructions) are exact; those of waiting are estimates. The
+    counters of a unit sum to `cycles`.
     """
 
     cycles: int
@@ -59,8 +59,8 @@ def cycles(
 ) -> CycleReport:
     """Predict a program; of a Program with several sections the sum, each run from start to done.
 
-    `data` and `bases` are the memory and the base registers, from which micro-ops are read; a Program brings its own in its
-    image. Without micro-ops, every GEMM that accumulates is taken to read its accumulators at each step.
+    `data` and `bases` are the memory and the base registers, from which micro-ops are read; a Program brings its own in
+    its image. Without micro-ops, every GEMM that accumulates is taken to read its accumulators at each step.
     DeviceError when the program would never end.
     """
     timing = memory or Memory()
@@ -174,7 +174,9 @@ class _Rows:
         self.chunks = {code: config.element_bytes(name) // beat for code, name in enumerate(MEMORIES)}
         self.out_beats = config.out_bytes // beat
         self.strides: dict[int, tuple[int, int]] = {}
-        self.pad, self.walk, self.source, self.loop = ({}, {}, {}, {})  # type: ignore[var-annotated]  # values of instructions
+        self.registers: dict[str, Mapping[str, int]] = {
+            name: {} for name in ("PAD", "WALK", "RESIDUAL", "LOOP", "QUANT")
+        }
         self.targets: NDArray[np.int64] = np.full(config.uop_depth, -1)
         self.shares: dict[tuple[int, ...], int] = {}
         self.makers: Mapping[str, Callable[[Mapping[str, int]], list[int]]] = {
@@ -196,13 +198,11 @@ class _Rows:
         if name == "STRIDE":
             self.strides[get("mem", 0)] = (get("y", 0), get("z", 0))
         else:
-            attribute = {"PAD": "pad", "WALK": "walk", "RESIDUAL": "source", "LOOP": "loop"}.get(name)
-            if attribute:
-                setattr(self, attribute, values)
+            self.registers[name] = values
         return [unit, e.SETS] + [0] * (e.COLUMNS - 2)
 
     def _offset(self, values: Mapping[str, int]) -> int:
-        """The beat address, which matters for the 4 KiB boundary; an unknown base is taken to be a multiple of 4 KiB."""
+        """The beat address, which matters for the 4 KiB boundary; an unknown base is taken to lie on one."""
         number = values.get("base", 0)
         base = self.bases[number] if number < len(self.bases) else 0
         return int(values.get("offset", 0) + max(base, 0) // self.config.beat_bytes)
@@ -214,7 +214,7 @@ class _Rows:
         if memory == MEMORIES.index("uop"):
             self._micro_ops(values)
         row = x * self.chunks[memory]
-        pad = self.pad.get if memory == 0 else {}.get
+        pad = (self.registers["PAD"] if memory == 0 else {}).get
         xb, yb, zb = pad("x_before", 0), pad("y_before", 0), pad("z_before", 0)
         return [
             self._offset(values), row, y, z, stride_y, stride_z, xb, xb + x + pad("x_after", 0), yb,
@@ -255,7 +255,7 @@ class _Rows:
 
     def _share(self, begin: int, count: int, inner: int) -> int:
         """Of 1024 slots, those that read an accumulator which the slot before them did not just write."""
-        step = self.loop.get("dst2", 0) if inner > 1 else -1
+        step = self.registers["LOOP"].get("dst2", 0) if inner > 1 else -1
         key = (begin, count, step)
         if key not in self.shares:
             dst = self.targets[begin : begin + count]
@@ -275,9 +275,10 @@ class _Rows:
         return [slots, share] + [0] * 10 + [1]
 
     def _store(self, values: Mapping[str, int]) -> list[int]:
-        get, walk, source = values.get, self.walk.get, self.source
+        get, walk, source = values.get, self.registers["WALK"].get, self.registers["RESIDUAL"]
         x, beats = get("x", 1), self.out_beats * (4 if get("raw", 0) else 1)
         residual: list[Any] = [get("residual", 0), self._offset(source), source.get("y", 0), source.get("z", 0)]
         return [
-            self._offset(values), x * beats, get("y", 1), get("z", 1), walk("y", 0), walk("z", 0), beats, *residual, 0, x,
+            self._offset(values), x * beats, get("y", 1), get("z", 1), walk("y", 0), walk("z", 0), beats, *residual,
+            0, x,
         ]  # fmt: skip

@@ -1,8 +1,8 @@
-"""The event model's inner loop: when each instruction, burst and vector of a program happens, from queues, tokens and memory.
+"""The event model's inner loop: when each instruction, burst and vector happens, from queues, tokens and memory.
 
 It follows the RTL's registers: a time is the cycle in which a signal is high, what it sets is seen in the next one.
-FETCH, the residual reader and LOAD ask for bursts through one register; data comes in the order in which memory took the
-addresses. Every step does what the earliest actor can do next. Written for `native`, which compiles it.
+FETCH, the residual reader and LOAD ask for bursts through one register; data comes in the order in which memory took
+the addresses. Every step does what the earliest actor can do next. Written for `native`, which compiles it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,18 @@ SETTINGS = 13
 
 # the state: scalars
 DISPATCHED, LAST_DISPATCH, FETCHED, LAST_FETCH, AR_FREE, DATA_END, READS, DATA_READY = 0, 1, 2, 3, 4, 5, 6, 7
-BOX, BOX_FROM, LEFT, RUN, ADDRESS, ROW_ADDRESS, PLANE_ADDRESS, ROWS_LEFT, PLANES_LEFT, BEAT = 8, 9, 10, 11, 12, 13, 14, 15, 16, 17
+BOX, BOX_FROM, LEFT, RUN, ADDRESS, ROW_ADDRESS, PLANE_ADDRESS, ROWS_LEFT, PLANES_LEFT, BEAT = (
+    8,
+    9,
+    10,
+    11,
+    12,
+    13,
+    14,
+    15,
+    16,
+    17,
+)
 JOINED, ASKED, TAKEN, WRITER, BOXES, LOAD_FREE, LOAD_BUSY = 18, 19, 20, 21, 22, 23, 24
 RBOX, RFROM, RLEFT, RRUN, RADDRESS, RROW, RPLANE, RROWS, RPLANES, RJOINED, RASKED, RCAME, RTAKEN, RFREE = (
     25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38,
@@ -40,7 +51,13 @@ WBURSTS, WADDRESS, WROW, WPLANE, WROWS, WPLANES, WRUN, WBURST, WLEFT, LAST_B, A_
     53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63, 64,
 )  # fmt: skip
 RANDOM = 65
-HEAD, LAST_POP, PUSHED, PUSHED_TOKENS, POPPED_TOKENS = 66, 69, 72, 76, 80  # three units; three units and the end; four tokens
+HEAD, LAST_POP, PUSHED, PUSHED_TOKENS, POPPED_TOKENS = (
+    66,
+    69,
+    72,
+    76,
+    80,
+)  # three units; three units and the end; four tokens
 GEMM_SLOTS, ALU_SLOTS, WAIT_LOAD, WAIT_STORE, DRAINED, WAIT_COMPUTE, WAIT_PORT, WAIT_RESIDUAL, PRESSURE, WAIT_MEMORY = (
     84, 85, 86, 87, 88, 89, 90, 91, 92, 93,
 )  # fmt: skip
@@ -64,7 +81,9 @@ V_OUT = R_TAKEN + RING  # vectors: when the last beat was written
 W_END = V_OUT + RING  # write bursts: last beat, answer
 W_ANSWER = W_END + RING
 TOKEN = W_ANSWER + RING  # four rings of the times at which tokens are seen
-LISTS = TOKEN + 4 * TOKENS  # then, for each instruction: dispatched; of each unit: number, seen, popped; first beat of fetches
+LISTS = (
+    TOKEN + 4 * TOKENS
+)  # then, for each instruction: dispatched; of each unit: number, seen, popped; first beat of fetches
 
 
 def state_size(count: int) -> int:
@@ -119,7 +138,8 @@ def read_burst(s: Longs, c: Longs, cycle: int, beats: int, first: int, inside: i
     return begin
 
 
-# ---------------------------------------------------------------- tokens: 0 load to compute, 1 back, 2 compute to store, 3 back
+# ---------------------------------------------------------------- tokens
+# 0 load to compute, 1 back, 2 compute to store, 3 back
 
 
 def token_time(s: Longs, which: int) -> int:
@@ -305,12 +325,14 @@ def load(s: Longs, c: Longs, p: Longs, time: int) -> int:
 
 
 def padding_before(p: Longs, at: int, beat: int) -> int:
-    """Elements of padding that are written before a beat of a box."""
+    """Cycles in which padding is written before a beat of a box; an element of padding takes as many as one of data."""
     row = beat // p[at + ROW]
     plane = row // p[at + ROWS]
     line = row % p[at + ROWS]
-    place = ((p[at + Z_BEFORE] + plane) * p[at + Y_TOTAL] + p[at + Y_BEFORE] + line) * p[at + X_TOTAL] + p[at + X_BEFORE]
-    return place - row * p[at + ITEMS]
+    place = ((p[at + Z_BEFORE] + plane) * p[at + Y_TOTAL] + p[at + Y_BEFORE] + line) * p[at + X_TOTAL] + p[
+        at + X_BEFORE
+    ]
+    return (place - row * p[at + ITEMS]) * (p[at + ROW] // p[at + ITEMS])
 
 
 def window_time(s: Longs, number: int) -> int:
@@ -371,7 +393,7 @@ def ask(s: Longs, c: Longs, p: Longs, time: int) -> int:
     if s[PLANES_LEFT] > 0:
         return 0
     elements = p[at + Z_TOTAL] * p[at + Y_TOTAL] * p[at + X_TOTAL]
-    all_padding = elements - p[at + PLANES] * p[at + ROWS] * p[at + ITEMS]
+    all_padding = (elements - p[at + PLANES] * p[at + ROWS] * p[at + ITEMS]) * (p[at + ROW] // p[at + ITEMS])
     done = s[WRITER] - 1 + all_padding - padding_before(p, at, s[BEAT] - 1)
     s[BOX_DONE + s[BOXES] % RING] = done
     s[BOXES] += 1
@@ -733,8 +755,9 @@ def simulate(p: Longs, c: Longs, s: Longs) -> int:
 
 
 FUNCTIONS = (
-    random_below, refusals, burst_beats, read_burst, token_time, push_token, prev_token, next_token, tokens_time, pop_tokens,
-    push_tokens, list_at, fetch_size, fetch_time, fetch, arrival, dispatch_time, dispatch, head_row, head_seen, pop_head,
-    load_quiet, load_time, load, padding_before, window_time, ask_time, ask, compute_time, compute, store_idle, store_time,
-    store, residual_time, residual, residual_there, port_share, port_time, vector_time, write_beat, vector, simulate,
+    random_below, refusals, burst_beats, read_burst, token_time, push_token, prev_token, next_token, tokens_time,
+    pop_tokens, push_tokens, list_at, fetch_size, fetch_time, fetch, arrival, dispatch_time, dispatch, head_row,
+    head_seen, pop_head, load_quiet, load_time, load, padding_before, window_time, ask_time, ask, compute_time,
+    compute, store_idle, store_time, store, residual_time, residual, residual_there, port_share, port_time,
+    vector_time, write_beat, vector, simulate,
 )  # fmt: skip

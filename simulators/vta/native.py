@@ -1,8 +1,8 @@
 """Compiles functions over ints and arrays of ints to machine code: the same source runs as Python, only slower.
 
 The functions are written in a small part of Python: parameters that are annotated `int` or `Longs`, local ints, while,
-if, return, break, continue, arithmetic (`//` and `%` of numbers that are not negative), comparisons, and/or/not, min and
-max of two, conditional expressions, indexing, calls of each other, and module constants. Ints wrap at 64 bits.
+if, return, break, continue, arithmetic (`//` and `%` of numbers that are not negative), comparisons, and/or/not, min
+and max of two, conditional expressions, indexing, calls of each other, and module constants. Ints wrap at 64 bits.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def compile_functions(functions: Sequence[Callable[..., int]], entry: Callable[.
     engine = _engine(text)
     address = engine.get_function_address(entry.__name__)
     kinds = [_is_array(p) for p in inspect.signature(entry).parameters.values()]
-    native = ctypes.CFUNCTYPE(ctypes.c_int64, *(ctypes.c_void_p if array else ctypes.c_int64 for array in kinds))(address)
+    native = ctypes.CFUNCTYPE(ctypes.c_int64, *(ctypes.c_void_p if array else ctypes.c_int64 for array in kinds))(
+        address
+    )
 
     def call(*arguments: Any) -> int:
         for argument, array in zip(arguments, kinds, strict=True):
