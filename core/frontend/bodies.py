@@ -64,8 +64,6 @@ def _scan_types(call: Call, operands: list[Type | None]) -> list[Type | None]:
 def with_captures(call: Call, bodies: Mapping[str, tuple[Graph, Builder]]) -> Call:
     """The call with its bodies; each takes all captures, which are the call's last operands."""
     captures = {value: None for _, builder in bodies.values() for value in builder.captures}
-    if call.op == "SequenceMap" and any(isinstance(value.type, SequenceType) for value in captures):
-        raise GraphError("SequenceMap: its body reads a sequence from outside, which cannot be told from its operands")
     attrs = dict(call.attrs)
     for name, (body, builder) in bodies.items():
         own = body.inputs[: len(body.inputs) - len(builder.captures)]
@@ -76,11 +74,5 @@ def with_captures(call: Call, bodies: Mapping[str, tuple[Graph, Builder]]) -> Ca
 
 
 def capture_count(node: Node) -> int:
-    """How many of a node's last operands are what its bodies capture: these have one name inside and outside."""
-    if node.op == "If":
-        return len(node.inputs) - 1
-    count = 0
-    for body in node.graphs.values():
-        while count < len(body.inputs) and body.inputs[-1 - count] == node.inputs[-1 - count]:
-            count += 1
-    return count
+    """How many of a node's last operands, and of its bodies' last inputs, are what the bodies read from outside."""
+    return len(node.inputs) - 1 if node.op == "If" else int(node.attrs.get("captures", 0))

@@ -10,7 +10,7 @@ from heddle.core.frontend.bodies import capture_count
 from heddle.core.frontend.tensors import tensor_proto
 from heddle.core.frontend.types import ENUM_ATTRIBUTES, element_number, type_proto
 from heddle.core.ir import Graph, Node, OptionalType, SequenceType, TensorType, Value
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, defs, helper
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto, defs, helper
 
 
 def export_model(graph: Graph, producer: str = "heddle") -> ModelProto:
@@ -48,7 +48,7 @@ class _Exporter:
         for value in (*inputs, *graph.constants, *(value for node in graph.nodes for value in node.results)):
             names[value] = self._fresh(value.name)
         nodes = [self.node(node, names) for node in graph.nodes]
-        outputs = []
+        outputs: list[ValueInfoProto] = []
         for value in graph.outputs:
             name = names[value]
             if own is not None and (value not in graph.producers or name in [o.name for o in outputs]):
@@ -125,5 +125,5 @@ def _empty_kind(name: str, node: Node) -> int:
     if defs.has(op, domain):
         attributes = defs.get_schema(op, domain=domain).attributes
         if name in attributes:
-            return int(attributes[name].type.value)
+            return int(attributes[name].type)  # type: ignore[no-any-return, call-overload]  # it has no stubs
     return int(AttributeProto.INTS)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 from heddle.core.frontend.export import node_proto
 from heddle.core.frontend.importer import import_model
 from heddle.core.frontend.types import type_proto
 from heddle.core.ir import Graph, Node, Type, Value
-from onnx import FunctionProto, ModelProto, defs, helper
+from onnx import AttributeProto, FunctionProto, ModelProto, defs, helper
 
 _DOMAIN = "heddle.function"
 
@@ -58,28 +60,40 @@ def _expanded(
     )
     plain = Node(op, inputs, outputs, carried.node.attrs)
     function = _function(schema, plain)
-    return None if function is None else import_model(_model(plain, function))
+    if function is None:
+        return None
+    defaults = {name: a.default_value for name, a in schema.attributes.items() if a.default_value.name}
+    return import_model(_model(plain, function, defaults))
 
 
-def _function(schema: defs.OpSchema, node: Node) -> FunctionProto | None:
+def _function(schema: Any, node: Node) -> FunctionProto | None:
+    """The body in its newest version; the schema's type does not declare what it can tell of functions."""
     proto = node_proto(node)
     types = [b"" if v is None else type_proto(v.type).SerializeToString() for v in node.inputs]
     if schema.has_context_dependent_function:
         versions = schema.context_dependent_function_opset_versions
         body = schema.get_context_dependent_function_with_opset_version(max(versions), proto.SerializeToString(), types)
-        return FunctionProto.FromString(body) if body else None
+        return _parsed(body) if body else None
     if not schema.has_function:
         return None
     version = max(schema.function_opset_versions)
-    return FunctionProto.FromString(schema.get_function_with_opset_version(version))
+    return _parsed(schema.get_function_with_opset_version(version))
 
 
-def _model(node: Node, function: FunctionProto) -> ModelProto:
+def _parsed(data: bytes) -> FunctionProto:
+    function = FunctionProto()
+    function.ParseFromString(data)
+    return function
+
+
+def _model(node: Node, function: FunctionProto, defaults: Mapping[str, AttributeProto]) -> ModelProto:
     """A model of one call of the function, under a name of its own: its body may use the operator's older forms."""
     function.domain = _DOMAIN
     call = node_proto(node)
     call.domain, call.overload = _DOMAIN, function.overload
     call.op_type = function.name
+    given = {attribute.name for attribute in call.attribute}
+    call.attribute.extend(a for name, a in defaults.items() if name not in given)
     graph = helper.make_graph(
         [call],
         node.op,

@@ -15,6 +15,7 @@ from heddle.core.frontend.constants import constant_array
 from heddle.core.frontend.model import FunctionKey, Model, domain_of, full_name, read_model
 from heddle.core.frontend.opsets import upgrade
 from heddle.core.frontend.order import ordered
+from heddle.core.frontend.schemas import check_node
 from heddle.core.frontend.signature import Binding, bind_inputs, bound_type
 from heddle.core.frontend.survey import function_opsets, survey
 from heddle.core.frontend.tensors import array_of, dense_of
@@ -190,6 +191,7 @@ class _Importer:
         if key in self.model.functions:
             self._inline(scope, proto, key, attributes)
             return
+        check_node(proto, attributes, scope.opsets.get(key[0], 1))
         label = f"{scope.label}{proto.name}" if proto.name else ""
         op = full_name(proto.domain, proto.op_type)
         if op == "Constant":

@@ -44,8 +44,9 @@ def read_model(source: str | os.PathLike[str] | bytes | ModelProto) -> Model:
     if not proto.HasField("graph"):
         raise ModelError(f"{name}: it holds no graph; an ONNX model is expected")
     opsets = opset_versions(proto.opset_import, name)
-    if "" not in opsets:
-        raise ModelError(f"{name}: it names no version of the default opset; the file is damaged or too old")
+    if not opsets:
+        raise ModelError(f"{name}: it names no opset; the file is damaged or too old")
+    opsets.setdefault("", onnx_opset_version())
     functions: dict[FunctionKey, FunctionProto] = {}
     for function in proto.functions:
         key = (domain_of(function.domain), function.name, function.overload)

@@ -1,5 +1,6 @@
 """What every graph goes through before it is placed: passes from graph to graph, one to a file."""
 
+from heddle.core.passes.captures import sink_constants
 from heddle.core.passes.common_subexpressions import CommonSubexpressions
 from heddle.core.passes.dead_code import dead_code
 from heddle.core.passes.expand_composites import ExpandComposites
@@ -21,4 +22,5 @@ __all__ = [
     "identities",
     "infer_shapes",
     "optimize",
+    "sink_constants",
 ]

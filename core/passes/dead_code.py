@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from heddle.core.ir import Graph, Node, Value
+from heddle.core.passes.captures import without_unread_captures
 from onnx import defs
 
 
@@ -19,6 +20,8 @@ def dead_code(graph: Graph) -> Graph:
         bodies = {name: dead_code(body) for name, body in node.graphs.items()}
         if any(bodies[name] is not body for name, body in node.graphs.items()):
             node = replace(node, attrs={**node.attrs, **bodies})
+        if bodies:
+            node = without_unread_captures(node)
         kept.append(node)
         used.update(node.operands)
     nodes = tuple(reversed(kept))

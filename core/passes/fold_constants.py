@@ -27,49 +27,56 @@ _KEPT = RANDOM | {"DequantizeLinear", "Loop", "Scan", "If", "SequenceMap"}
 class FoldConstants:
     """Replaces nodes whose operands are all constant by their values.
 
-    A result of more than `growth` bytes is kept as a node when it is larger than all of its operands together, so
-    that a model does not become larger than its weights; such a node is told to the log as a warning.
+    Values that are larger than their operands (an Expand makes them) may make the model larger by `growth` bytes in
+    all. What would go beyond that stays a node, and a warning in the log says so.
     """
 
-    growth: int = 1 << 20
+    growth: int = 1 << 30
     __name__ = "fold_constants"
 
     def __call__(self, graph: Graph) -> Graph:
-        return sweep(graph, self._rule)
+        folding = _Folding(self.growth)
+        folded = sweep(graph, folding.rule)
+        if folding.refused:
+            _LOG.warning(
+                "fold_constants: %d nodes stay, %s first: their values exceed growth=%d bytes",
+                len(folding.refused),
+                folding.refused[0],
+                self.growth,
+            )
+        return folded
 
-    def _rule(self, node: Node, state: Sweep) -> Sequence[Value | None] | None:
+
+class _Folding:
+    """One run of the pass: what is left of its allowance, and what was refused for it."""
+
+    def __init__(self, allowance: int) -> None:
+        self.allowance = allowance
+        self.refused: list[str] = []
+
+    def rule(self, node: Node, state: Sweep) -> Sequence[Value | None] | None:
         if node.op in _KEPT or node.op not in OPERATORS or node.graphs:
             return None
         if any(value not in state.known for value in node.operands):
             return None
-        if not all(isinstance(value.type, TensorType) for value in node.results):
-            return None
-        if not self._worth(node):
+        if not all(isinstance(value.type, TensorType) for value in node.results) or not self._allowed(node):
             return None
         try:
             arrays = evaluate_node(node, [None if value is None else state.known[value] for value in node.inputs])
         except (HeddleError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-            _LOG.warning("fold_constants: %s (%s) stays: %s", node.results[0], node.op, error)
+            _LOG.warning("fold_constants: %s (%s) stays, it cannot be computed: %s", node.results[0], node.op, error)
             return None
         return [
             None if value is None else state.become_constant(value, array)
             for value, array in zip(node.outputs, arrays, strict=False)
         ]
 
-    def _worth(self, node: Node) -> bool:
+    def _allowed(self, node: Node) -> bool:
+        """True when the results fit into the allowance; a result of unknown size is taken to be no larger."""
         given = sum(value.tensor.nbytes or 0 for value in node.operands)
-        made = [value.tensor.nbytes for value in node.results]
-        if any(size is None for size in made):
-            return given <= self.growth
-        total = sum(size or 0 for size in made)
-        if total <= max(given, self.growth):
-            return True
-        _LOG.warning(
-            "fold_constants: %s (%s) stays: its value takes %d bytes, its operands %d, growth is limited to %d",
-            node.results[0],
-            node.op,
-            total,
-            given,
-            self.growth,
-        )
-        return False
+        grown = sum(value.tensor.nbytes or 0 for value in node.results) - given
+        if grown > self.allowance:
+            self.refused.append(f"{node.results[0]} ({node.op})")
+            return False
+        self.allowance -= max(grown, 0)
+        return True

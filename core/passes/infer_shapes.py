@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from heddle.core.errors import GraphError
+from heddle.core.frontend.bodies import capture_count
 from heddle.core.ir import Dim, Graph, Node, TensorType, Type, Value
 from heddle.core.ir.types import UNKNOWN
 from heddle.core.ops import OPERATORS
@@ -104,8 +105,8 @@ def _typed_bodies(node: Node, inference: Inference, depth: int) -> Node:
     for name, body in node.graphs.items():
         given = _given(node, body)
         inputs = [
-            Value(v.name, merged_type(v.type, type) if type else v.type)
-            for v, type in zip(body.inputs, given, strict=True)
+            value if type is None else Value(value.name, merged_type(type, value.type))
+            for value, type in zip(body.inputs, given, strict=True)
         ]
         bodies[name] = _typed(body, inputs, inference, depth + 1)
     return replace(node, attrs={**node.attrs, **bodies})
@@ -113,7 +114,6 @@ def _typed_bodies(node: Node, inference: Inference, depth: int) -> Node:
 
 def _given(node: Node, body: Graph) -> list[Type | None]:
     """The types that a node certainly passes to its body; None where another turn may pass another."""
-    operands = [None if value is None else value.type for value in node.inputs]
-    if node.op == "If":
-        return operands[1:]
-    return [None] * len(body.inputs)
+    captures = capture_count(node)
+    outside = node.inputs[len(node.inputs) - captures :]
+    return [None] * (len(body.inputs) - captures) + [None if value is None else value.type for value in outside]

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 
 from heddle.core.errors import GraphError
 from heddle.core.ir import Graph, Pass, verify
+from heddle.core.passes.captures import sink_constants
 from heddle.core.passes.common_subexpressions import CommonSubexpressions
 from heddle.core.passes.dead_code import dead_code
 from heddle.core.passes.expand_composites import ExpandComposites
@@ -25,6 +26,7 @@ def default_passes(keep_composites: Collection[str] = PRIMITIVE) -> tuple[Pass, 
     """The passes that every graph goes through, in order."""
     return (
         dead_code,
+        sink_constants,
         infer_shapes,
         FoldConstants(),
         identities,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from heddle.core.frontend.bodies import capture_count
 from heddle.core.frontend.builder import Builder, Call
 from heddle.core.ir import Graph, Names, Node, Value
 from heddle.core.ir.graph import Array
@@ -112,7 +113,11 @@ def _renewed(node: Node, state: Sweep, rule: Rule, names: Names, inference: Infe
     """The node with its operands replaced and its bodies swept; the node itself where nothing changes."""
     inputs = tuple(state.current(value) for value in node.inputs)
     attrs: dict[str, Any] = {}
+    captures = capture_count(node) if node.graphs else 0
     for name, body in node.graphs.items():
+        for inside, outside in zip(body.inputs[::-1][:captures], inputs[::-1][:captures], strict=True):
+            if outside is not None and outside in inference.known:
+                inference.known[inside] = inference.known[outside]
         inner = _sweep(body, rule, names, inference, outermost=False)
         if inner is not body:
             attrs[name] = inner

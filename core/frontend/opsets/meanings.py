@@ -31,14 +31,12 @@ def _flattened(call: Call, builder: Builder) -> Call:
 
 
 def _upsample_is_resize(call: Call, builder: Builder) -> Call:
-    """Upsample repeats pixels: asymmetric coordinates, rounded down."""
-    x, scales = call.inputs
-    mode = call.attrs.get("mode", "nearest")
-    attrs = {"mode": mode, "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    return Call("Resize", (x, None, scales), attrs)
+    """Upsample's last form is Resize's first."""
+    return Call("Resize", call.inputs, call.attrs)
 
 
 def _resize(call: Call, builder: Builder) -> Call:
+    """Before 11 pixels were repeated: asymmetric coordinates, rounded down."""
     x, scales = call.inputs
     attrs = {**call.attrs, "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     return Call("Resize", (x, None, scales), attrs)
