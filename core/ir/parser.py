@@ -57,6 +57,10 @@ class _Parser:
         line = self.text.count("\n", 0, offset) + 1
         return GraphError(f"graph text, line {line}: {what}")
 
+    def wrong(self, what: str) -> GraphError:
+        """An error about what has just been read."""
+        return self.error(what, self.tokens[self.at - 1][2])
+
     def peek(self, text: str) -> bool:
         kind, token, _ = self.tokens[self.at]
         return token == text and kind in ("mark", "word")
@@ -120,9 +124,9 @@ class _Parser:
     def constant(self, value: Value) -> Array:
         array = self.constants.get(value.name)
         if array is None:
-            raise self.error(f"no array is given for constant {value}")
+            raise self.wrong(f"no array is given for constant {value}")
         if TensorType(array.dtype, array.shape) != value.type and array.dtype.kind not in "USOT":
-            raise self.error(f"constant {value}: {value.type} expected, its array is {array.dtype}{array.shape}")
+            raise self.wrong(f"constant {value}: {value.type} expected, its array is {array.dtype}{array.shape}")
         return array
 
     def node(self, scope: dict[str, Value]) -> Node:
@@ -159,7 +163,7 @@ class _Parser:
     def binding(self, scope: dict[str, Value]) -> Value:
         name = self.name()
         if name in scope:
-            raise self.error(f"%{name} is bound twice")
+            raise self.wrong(f"%{name} is bound twice")
         self.expect(":")
         scope[name] = Value(name, self.type())
         return scope[name]
@@ -167,7 +171,7 @@ class _Parser:
     def use(self, scope: Mapping[str, Value]) -> Value:
         name = self.name()
         if name not in scope:
-            raise self.error(f"%{name} is used before it is bound")
+            raise self.wrong(f"%{name} is used before it is bound")
         return scope[name]
 
     def type(self) -> Type:
@@ -180,7 +184,7 @@ class _Parser:
         try:
             dtype = dtype_named(word)
         except KeyError:
-            raise self.error(f"there is no type {word!r}") from None
+            raise self.wrong(f"there is no type {word!r}") from None
         self.expect("[")
         if self.take("*"):
             self.expect("]")
@@ -196,7 +200,7 @@ class _Parser:
             elif kind == "string":
                 dims.append(json.loads(token))
             else:
-                raise self.error(f"a dimension was expected, found {token!r}")
+                raise self.wrong(f"a dimension was expected, found {token!r}")
         return TensorType(dtype, tuple(dims))
 
     def attribute(self) -> Any:
