@@ -11,10 +11,12 @@ from heddle.core.ir import TensorType, Type, dtype_named
 from heddle.core.ops import scalar as s
 from heddle.core.ops.activation import gelu, leaky_relu, sigmoid
 from heddle.core.ops.matmul import gemm_type, product, product_dims
+from heddle.core.ops.normalization import softmax
 from heddle.core.ops.pooling import average_pool, average_pool_type
 from heddle.core.ops.quantization import centred, channel_axis, dequantized, quantized, requantized
 from heddle.core.ops.registry import Operand, elementwise, op
 from heddle.core.ops.scalar import Expr
+from heddle.core.ops.shapes import axis_of
 from heddle.core.ops.slicing import concat_type
 from heddle.core.ops.windows import Ints
 from numpy.typing import NDArray
@@ -199,6 +201,42 @@ def qlinear_global_average_pool(
 ) -> Array:
     axes = tuple(range(1, x.ndim - 1)) if channels_last else tuple(range(2, x.ndim))
     y = _read(x, x_scale, x_zero_point).mean(axis=axes, keepdims=True)
+    return _rescaled(y, y_scale, _zero(x, y_zero_point))
+
+
+def qlinear_softmax_type(
+    x: Operand,
+    x_scale: Operand,
+    x_zero_point: Operand | None,
+    y_scale: Operand,
+    y_zero_point: Operand | None,
+    *,
+    axis: int,
+    opset: int,
+) -> Type:
+    if x.rank is not None:
+        axis_of("com.microsoft.QLinearSoftmax", axis, x.rank)
+    return x.type
+
+
+@op("com.microsoft.QLinearSoftmax", infer=qlinear_softmax_type)
+def qlinear_softmax(
+    x: Array,
+    x_scale: Array,
+    x_zero_point: Array | None,
+    y_scale: Array,
+    y_zero_point: Array | None = None,
+    *,
+    axis: int = -1,
+    opset: int,
+) -> Array:
+    """Along one axis; before opset 13, over that axis and all behind it."""
+    read = _read(x, x_scale, x_zero_point)
+    if opset < 13:
+        rows = read.reshape(*x.shape[: axis % x.ndim], -1)
+        y = softmax(rows, axis=-1).reshape(x.shape)
+    else:
+        y = softmax(read, axis=axis)
     return _rescaled(y, y_scale, _zero(x, y_zero_point))
 
 

@@ -27,6 +27,8 @@ def range_type(start: Operand, limit: Operand, delta: Operand, *, stash_type: st
 
 def _count(start: Array, limit: Array, delta: Array) -> int:
     first, last, step = (array.reshape(-1)[0].item() for array in (start, limit, delta))
+    if isinstance(first, int):
+        return int(max(0, -((first - last) // step)))
     return int(max(0, math.ceil((last - first) / step)))
 
 

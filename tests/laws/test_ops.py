@@ -59,6 +59,7 @@ FURTHER: tuple[tuple[str, tuple[Any, ...], dict[str, Any]], ...] = (
     ("com.microsoft.QLinearLeakyRelu", (*QUANTIZED, SCALE, ZERO), {}),
     ("com.microsoft.QLinearMul", (*QUANTIZED, *QUANTIZED, SCALE, ZERO), {}),
     ("com.microsoft.QLinearSigmoid", (*QUANTIZED, SCALE, ZERO), {}),
+    ("com.microsoft.QLinearSoftmax", (*QUANTIZED, SCALE, ZERO), {"opset": 13}),
     ("com.microsoft.QLinearWhere", (U8 > 9, *QUANTIZED, *QUANTIZED, SCALE, ZERO), {}),
     ("com.microsoft.QuantizeLinear", (F32, SCALE, ZERO), {}),
 )

@@ -43,6 +43,8 @@ CASES: tuple[tuple[str, Sequence[Any], dict[str, Any]], ...] = (
     ("QLinearAdd", (*triple(0, 9, dtype=np.int8), *triple(1, 9, dtype=np.int8), SCALES[1], zero(-3, np.int8)), {}),
     ("QLinearSigmoid", (*triple(1, *IMAGE), np.asarray(1 / 256, np.float32), zero(0)), {}),
     ("QLinearLeakyRelu", (*triple(1, *IMAGE), *TO), {"alpha": 0.25}),
+    ("QLinearSoftmax", (*triple(1, *IMAGE), np.asarray(1 / 256, np.float32), zero(0)), {"axis": 1, "opset": 13}),
+    ("QLinearSoftmax", (*triple(1, *IMAGE), np.asarray(1 / 256, np.float32), zero(0)), {"axis": 2, "opset": 12}),
     ("QLinearWhere", (numbers(6, 5) > 99, *triple(0, *IMAGE), *triple(1, 6, 5), *TO), {}),
     ("QLinearConcat", (*TO, *triple(0, 2, 3), *triple(1, 2, 4)), {"axis": 1}),
     ("QLinearGlobalAveragePool", (*triple(1, *IMAGE), *TO), {}),
@@ -66,7 +68,7 @@ def test_meaning(op, operands, attrs):
         # onnxruntime folds scales together before it multiplies, which may move a half to the other side.
         gap = np.abs(actual.astype(np.int64) - expected.astype(np.int64))
         assert gap.max() <= 1
-        assert np.mean(gap == 0) > 0.95
+        assert np.count_nonzero(gap) <= max(1, gap.size // 20)
     else:
         np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
 
