@@ -1,4 +1,4 @@
-"""Direct convolution of floats over blocked images: any window and groups, weights packed beforehand."""
+"""Direct convolution over blocked images, of floats and of bytes: any window and groups, with packed weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from math import gcd
 from typing import Any
 
 import numpy as np
-from heddle.core.codegen.kernels.arithmetic import floating
+from heddle.core.codegen.kernels.arithmetic import Arithmetic, floating, integers
 from heddle.core.codegen.kernels.blocking import balanced, chunks, each
 from heddle.core.codegen.kernels.gemm import displaced, entry_function
 from heddle.core.codegen.kernels.image import Image, Window
@@ -19,7 +19,7 @@ from heddle.core.codegen.kernels.store import Spot
 from heddle.core.codegen.kernels.tail import NOTHING, Place, Tail
 from heddle.core.codegen.llvm import Function
 from heddle.core.codegen.target import Target
-from heddle.core.codegen.values import Index, Value
+from heddle.core.codegen.values import I16, Index, Value
 from numpy.typing import NDArray
 
 WHOLE = 1 << 30
@@ -30,7 +30,8 @@ class Conv:
     """`out[n, o, y, x] = tail(sum of source[n, i, y', x'] * weights[o, i, ky, kx])`, in `groups` of channels.
 
     `source` may have any block (1 for NCHW, its channels for NHWC) and must have the halo that `window.reach` tells;
-    `out` has a block of one vector.
+    `out` has a block of one vector. A source of bytes is unsigned, in blocks of a multiple of four channels, and its
+    weights are signed; sums are 32-bit integers then, of which the tail makes what is stored.
     """
 
     source: Image
@@ -73,7 +74,7 @@ def conv(
     The places of the tail's operands have strides along (batch, channel block, y, x). With a `split` below the input's
     blocks, partial sums wait in the output: its scalar must be the source's, and no operand may share its memory.
     """
-    lanes = floating(target, problem.source.scalar).lanes
+    lanes = _arithmetic(problem, target).lanes
     assert problem.out.block == lanes, f"{name}: the output's block {problem.out.block} is no vector of {lanes}"
     places = {"out": problem.out.place(), **{f"x{i}": place for i, place in enumerate(tail.operands)}}
     if _linear(problem, tail):
@@ -83,8 +84,10 @@ def conv(
     entry = entry_function(name, target, list(places), internal)
     blocks = _Blocks(name, target, problem, schedule, tail)
     scalar = source.scalar
+    weight = _arithmetic(problem, target).b
+    inputs = _filled(grouping.inputs, problem, target)
     group_blocks = -(-grouping.outputs // lanes)
-    depth = -(-grouping.inputs // source.block)
+    depth = -(-inputs // source.block)
     base = {key: entry.gep(entry[key], place.origin, place.scalar) for key, place in places.items()}
     first = entry.gep(entry["a"], window.start(source), scalar)
     one_row = out.height == 1
@@ -115,7 +118,7 @@ def conv(
                     (y, window.stride[0] * source.row),
                     (x, window.stride[1] * source.block),
                 )
-                steps = grouping.inputs * window.taps * lanes
+                steps = inputs * window.taps * lanes
                 b_terms = (
                     (entry.plus(entry.times(group, group_blocks), block), steps),
                     (begin, window.taps * source.block * size * lanes),
@@ -126,7 +129,7 @@ def conv(
                     )
                     for key, place in places.items()
                 }
-                a, b = displaced(entry, first, a_terms, scalar), displaced(entry, entry["b"], b_terms, scalar)
+                a, b = displaced(entry, first, a_terms, scalar), displaced(entry, entry["b"], b_terms, weight)
                 tiles(a, b, at, rows, columns, (size, used, begin, begin + split))
             begin += split
 
@@ -143,15 +146,16 @@ def conv(
 def pack(weights: NDArray[Any], problem: Conv, target: Target, schedule: Schedule) -> NDArray[Any]:
     """Weights of [outputs, inputs / groups, y, x] in the order in which the kernel reads them, filled up with zeros:
     [group][panel of outputs][input block][y][x][input in block][output in panel]."""
-    lanes = target.lanes(problem.source.scalar.bits // 8)
+    arithmetic = _arithmetic(problem, target)
+    lanes, step = arithmetic.lanes, arithmetic.depth
+    kind = np.dtype(np.int16) if arithmetic.b == I16 else weights.dtype
     grouping, block = _grouping(problem), problem.source.block
+    filled = _filled(grouping.inputs, problem, target)
     outputs, inputs = problem.out.channels // problem.groups, problem.source.channels // problem.groups
     merged = problem.groups // grouping.count
     panels = []
     for group in range(grouping.count):
-        dense = np.zeros(
-            (-(-grouping.outputs // lanes) * lanes, grouping.inputs, *problem.window.kernel), weights.dtype
-        )
+        dense = np.zeros((-(-grouping.outputs // lanes) * lanes, filled, *problem.window.kernel), kind)
         for i in range(merged):
             rows, columns = slice(i * outputs, (i + 1) * outputs), slice(i * inputs, (i + 1) * inputs)
             start = (group * merged + i) * outputs
@@ -159,8 +163,10 @@ def pack(weights: NDArray[Any], problem: Conv, target: Target, schedule: Schedul
         left = 0
         for vectors in chunks(dense.shape[0] // lanes, schedule.vectors):
             panel = dense[left * lanes : (left + vectors) * lanes]
-            parts = (panel[:, begin : begin + block] for begin in range(0, grouping.inputs, block))
-            panels += [part.transpose(2, 3, 1, 0).ravel() for part in parts]
+            for begin in range(0, filled, block):
+                part = panel[:, begin : begin + block]
+                steps = part.reshape(part.shape[0], -1, step, *part.shape[2:])
+                panels.append(steps.transpose(3, 4, 1, 0, 2).ravel())
             left += vectors
     return np.concatenate(panels)
 
@@ -168,9 +174,9 @@ def pack(weights: NDArray[Any], problem: Conv, target: Target, schedule: Schedul
 @cache
 def default(problem: Conv, target: Target) -> Schedule:
     """The schedule that the model of the machine prefers."""
-    lanes = target.lanes(problem.source.scalar.bits // 8)
+    lanes = problem.out.block
     grouping, window = _grouping(problem), problem.window
-    steps = grouping.inputs * window.taps
+    steps = _filled(grouping.inputs, problem, target) * window.taps // _arithmetic(problem, target).depth
     shaped = _as_one_row(problem) if _linear(problem, NOTHING) else problem
     out, source = shaped.out, shaped.source
 
@@ -187,14 +193,14 @@ def default(problem: Conv, target: Target) -> Schedule:
     rows, vectors = min(register_blocks(target), key=cost)
     height, width = tile(rows)
     size = source.scalar.bits // 8
-    weights = steps * grouping.outputs * size
+    weights = grouping.inputs * window.taps * grouping.outputs * size
     line = grouping.inputs * (window.stride[1] if out.height == 1 else window.stride[0] * out.width * window.stride[1])
     unit = width if out.height == 1 else height
     band = WHOLE
     if weights <= target.l2 // 2:
         band = max(1, target.l2 // 4 // (line * size) // unit) * unit
     whole = out.width if out.height == 1 else out.height
-    return Schedule(height, width, vectors, unroll=_unroll(problem), band=band if band < whole else WHOLE)
+    return Schedule(height, width, vectors, unroll=_unroll(problem, target), band=band if band < whole else WHOLE)
 
 
 @cache
@@ -209,7 +215,7 @@ def cycles(problem: Conv, target: Target) -> float:
         for width in balanced(shaped.out.width, schedule.width)
     ]
     panels = chunks(-(-grouping.outputs // problem.out.block), schedule.vectors)
-    steps = grouping.inputs * problem.window.taps
+    steps = grouping.inputs * problem.window.taps // _arithmetic(problem, target).depth
     return block_cycles(target, parts, panels, steps) * grouping.count * problem.out.batch
 
 
@@ -223,7 +229,7 @@ def candidates(problem: Conv, target: Target) -> list[Schedule]:
         height = max(1, min(shaped.out.height, rows // width)) if width == shaped.out.width else 1
         found += [replace(first, height=height, width=width, vectors=vectors, prefetch=p) for p in (0, 16)]
     depth = -(-_grouping(problem).inputs // problem.source.block)
-    if problem.out.scalar == problem.source.scalar and depth >= 16:
+    if problem.out.scalar == problem.source.scalar and problem.source.scalar.floating and depth >= 16:
         found += [replace(first, split=depth // 2), replace(first, split=depth // 4)]
     return list(dict.fromkeys(found))
 
@@ -233,14 +239,15 @@ class _Blocks:
 
     def __init__(self, name: str, target: Target, problem: Conv, schedule: Schedule, tail: Tail) -> None:
         self.name, self.target, self.problem, self.schedule, self.tail = name, target, problem, schedule, tail
-        self.arithmetic = floating(target, problem.source.scalar)
+        self.arithmetic = _arithmetic(problem, target)
         self.grouping = _grouping(problem)
         self.made: dict[Block, Function] = {}
 
     def make(self, height: int, width: int, vectors: int, used: int, begin: int, end: int) -> Function:
         source, window = self.problem.source, self.problem.window
         lanes = self.arithmetic.lanes
-        last = end * source.block >= self.grouping.inputs
+        inputs = _filled(self.grouping.inputs, self.problem, self.target)
+        last = end * source.block >= inputs
         step_y, step_x = window.stride[0] * source.row, window.stride[1] * source.block
         pixels = [(y, x) for y in range(height) for x in range(width)]
         spots = tuple(
@@ -255,9 +262,9 @@ class _Blocks:
         key = Block(
             rows=tuple(y * step_y + x * step_x for y, x in pixels),
             vectors=vectors,
-            nests=_nests(source, window, self.grouping.inputs, begin, end, vectors * lanes),
-            b=vectors * lanes,
-            b_vector=lanes,
+            nests=_nests(source, window, inputs, begin, end, vectors * lanes, self.arithmetic.depth),
+            b=vectors * lanes * self.arithmetic.depth,
+            b_vector=lanes * self.arithmetic.depth,
             unroll=self.schedule.unroll,
             spots=spots,
             lanes=used,
@@ -272,8 +279,9 @@ class _Blocks:
         return self.made[key]
 
 
-def _nests(source: Image, window: Window, inputs: int, begin: int, end: int, width: int) -> tuple[Nest, ...]:
-    """The reduction over input blocks `begin` to `end`: whole blocks, then the rest of a block that is filled up."""
+def _nests(source: Image, window: Window, inputs: int, begin: int, end: int, width: int, step: int) -> tuple[Nest, ...]:
+    """The reduction over input blocks `begin` to `end`, `step` channels a step: whole blocks, then the rest of a
+    block that is filled up."""
     (down, across), (below, beside) = window.kernel, window.dilation
     block = source.block
     whole, rest = min(end, inputs // block) - begin, inputs % block if end * block > inputs else 0
@@ -282,16 +290,16 @@ def _nests(source: Image, window: Window, inputs: int, begin: int, end: int, wid
     if whole > 0:
         outer = (Loop(whole, source.plane, window.taps * tap), Loop(down, below * source.row, across * tap))
         if beside == 1:
-            nests.append(Nest(outer, across * block, 1))
+            nests.append(Nest(outer, across * block // step, step))
         else:
-            nests.append(Nest((*outer, Loop(across, beside * block, tap)), block, 1))
+            nests.append(Nest((*outer, Loop(across, beside * block, tap)), block // step, step))
     if rest:
         taps = (
             Loop(down, below * source.row, across * rest * width),
             Loop(across, beside * block, rest * width),
         )
         start = max(whole, 0)
-        nests.append(Nest(taps, rest, 1, start * source.plane, start * window.taps * tap))
+        nests.append(Nest(taps, rest // step, step, start * source.plane, start * window.taps * tap))
     return tuple(nests)
 
 
@@ -322,8 +330,18 @@ def _lcm_count(inputs: int, source_block: int, outputs: int, out_block: int) -> 
     return a * b // gcd(a, b)
 
 
-def _unroll(problem: Conv) -> int:
-    block = problem.source.block
+def _arithmetic(problem: Conv, target: Target) -> Arithmetic:
+    return floating(target, problem.source.scalar) if problem.source.scalar.floating else integers(target)
+
+
+def _filled(inputs: int, problem: Conv, target: Target) -> int:
+    """Input channels filled up to whole steps."""
+    step = _arithmetic(problem, target).depth
+    return -(-inputs // step) * step
+
+
+def _unroll(problem: Conv, target: Target) -> int:
+    block = problem.source.block // _arithmetic(problem, target).depth
     steps = block * problem.window.kernel[1] if problem.window.dilation[1] == 1 else block
     return next((unroll for unroll in (4, 3, 5, 7) if steps % unroll == 0), 4)
 

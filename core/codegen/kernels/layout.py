@@ -28,8 +28,8 @@ def transpose_registers(f: Function, rows: Sequence[Value]) -> list[Value]:
     return square
 
 
-def clear_halo(f: Function, image: Image, base: Value) -> None:
-    """Fill the halo of every plane of an image with zeros."""
+def clear_halo(f: Function, image: Image, base: Value, fill: int = 0) -> None:
+    """Fill the halo of every plane of an image with a byte."""
     size = image.scalar.bits // 8
     top, left, bottom, right = image.halo
     if not any(image.halo):
@@ -40,26 +40,28 @@ def clear_halo(f: Function, image: Image, base: Value) -> None:
             end = f.gep(start, image.plane - bottom * image.row, image.scalar)
             # From one row's right halo to the next row's left halo is one stretch.
             if top or left:
-                f.fill(start, 0, (top * image.row + left * image.block) * size)
+                f.fill(start, fill, (top * image.row + left * image.block) * size)
             if left + right and image.height > 1:
                 with f.loop(0, image.height - 1, 1, (NO_UNROLL,)) as y:
                     offset = f.plus(f.times(y, image.row), image.origin + image.width * image.block)
-                    f.fill(f.gep(start, offset, image.scalar), 0, (left + right) * image.block * size)
+                    f.fill(f.gep(start, offset, image.scalar), fill, (left + right) * image.block * size)
             if right or bottom:
                 length = (bottom * image.row + right * image.block) * size
-                f.fill(f.gep(end, -right * image.block, image.scalar), 0, length)
+                f.fill(f.gep(end, -right * image.block, image.scalar), fill, length)
 
 
-def repack(name: str, target: Target, source: Image, out: Image, *, internal: bool = True) -> list[Function]:
-    """The kernel `(a, out)` that copies an image into another layout and clears the new one's halo.
+def repack(
+    name: str, target: Target, source: Image, out: Image, *, fill: int = 0, internal: bool = True
+) -> list[Function]:
+    """The kernel `(a, out)` that copies an image into another layout and fills the new one's halo with a byte.
 
     Between NCHW (block 1) and blocks of a vector, from NCHW to few channels side by side, and between halos.
     """
     parameters = [("a", "ptr noalias readonly"), ("out", "ptr noalias")]
     attributes = f'noinline nounwind "prefer-vector-width"="{target.vector_bytes * 8}"'
     f = Function(name, parameters, internal=internal, attributes=attributes)
-    clear_halo(f, out, f["out"])
-    lanes = target.lanes(source.scalar.bits // 8)
+    clear_halo(f, out, f["out"], fill)
+    lanes = target.lanes(4)
     a, b = f.gep(f["a"], source.origin, source.scalar), f.gep(f["out"], out.origin, out.scalar)
     if source.block == out.block:
         _copy_rows(f, source, out, a, b)
@@ -67,7 +69,7 @@ def repack(name: str, target: Target, source: Image, out: Image, *, internal: bo
         _transpose(f, source, out, a, b, lanes)
     else:
         assert source.block == 1, f"{name}: no way from blocks of {source.block} to blocks of {out.block}"
-        assert out.block == out.channels
+        assert out.channels <= out.block < lanes
         _interleave(f, source, out, a, b, lanes)
     return [f]
 
@@ -138,14 +140,17 @@ def _load(f: Function, address: Value, zero: Value, width: int) -> Value:
 
 def _interleave(f: Function, source: Image, out: Image, a: Value, b: Value, lanes: int) -> None:
     """Few channels from planes to side by side: a vector of pixels of each, woven by shuffles."""
-    channels, scalar = source.channels, source.scalar
+    channels, scalar = out.block, source.scalar
     zero = Value("zeroinitializer", scalar.of(lanes))
     for _, n in each(f, [1] * source.batch):
         for _, y in each(f, [1] * source.height):
             for width, x in each(f, chunks(source.width, lanes)):
                 start = f.plus(f.times(n, source.step), f.plus(f.times(y, source.row), x))
                 planes = [
-                    _load(f, f.gep(a, f.plus(start, c * source.plane), scalar), zero, width) for c in range(channels)
+                    _load(f, f.gep(a, f.plus(start, c * source.plane), scalar), zero, width)
+                    if c < source.channels
+                    else zero
+                    for c in range(channels)
                 ]
                 to = f.plus(f.times(n, out.step), f.plus(f.times(y, out.row), f.times(x, channels)))
                 for part in range(channels):

@@ -87,7 +87,7 @@ def micro(name: str, target: Target, arithmetic: Arithmetic, block: Block, tail:
         for i, start in enumerate(block.rows):
             address = f.gep(a, start + displacement, arithmetic.a)
             scalar = f.load(arithmetic.a_step, address, arithmetic.a.bits // 8)
-            spread = f.splat(scalar, arithmetic.lanes)
+            spread = f.splat(arithmetic.widen(f, scalar), arithmetic.lanes)
             for j in range(block.vectors):
                 f.set(accumulators[i][j], arithmetic.step(f, f.get(accumulators[i][j]), spread, row[j]))
 

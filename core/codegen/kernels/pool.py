@@ -148,8 +148,10 @@ def entry_of(name: str, target: Target, outputs: list[str], internal: bool) -> F
 
 
 def _join(f: Function, kind: Kind, a: Value, b: Value) -> Value:
-    """The greater of two, NaN where either is; or the sum."""
-    return f.intrinsic("maximum", a, b) if kind == "max" else f.add(a, b)
+    """The greater of two, NaN where either is (of bytes, which are unsigned); or the sum."""
+    if kind == "max":
+        return f.intrinsic("maximum" if a.type.floating else "umax", a, b)
+    return f.add(a, b)
 
 
 def _reduced(f: Function, kind: Kind, values: list[Value], divisor: int) -> Value:
