@@ -49,7 +49,7 @@ def harness(spec: RtlSpec, design: Elaboration, buses: Iterable[Bus], member: Ca
         ),
         *(_accessors(index, bus, member) for index, bus in enumerate(buses)),
         _agents(buses),
-        '#include "simulation.h"\n',
+        '#include "simulation.h"\n#include "bare.h"\n',
     ]
     return "\n".join(parts)
 

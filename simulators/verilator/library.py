@@ -55,6 +55,7 @@ _PROTOTYPES = {
     "hd_eval": (c_int, [_HANDLE]),
     "hd_tick": (c_int, [_HANDLE, c_int, c_uint64]),
     "hd_run": (c_int, [_HANDLE, POINTER(Request)]),
+    "hd_bare": (c_uint64, [_HANDLE, c_void_p]),
     "hd_forgive": (None, [_HANDLE]),
     "hd_awake": (None, [_HANDLE, c_int]),
     "hd_describe": (None, [_HANDLE, c_int, c_char_p, c_size_t]),

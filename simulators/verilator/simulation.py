@@ -200,6 +200,14 @@ class Simulation:
                 self._raise(outcome)
         return RunResult(reason, handle.cycles - start, time.perf_counter() - began, self.counters())
 
+    def run_bare(self, until: str) -> int:
+        """Run the plainest loop until a 1-bit output rises; the cycles. For benchmarks: a design that hangs hangs it."""
+        if len(self.clocks) > 1:
+            raise DeviceError(
+                f"{self.spec.top}: {len(self.clocks)} clocks, expected a design of one for the plainest loop"
+            )
+        return int(self._library.hd_bare(self._handle, self._watch(until).address))
+
     def contents(self, memory: Dram) -> NDArray[np.uint8]:
         """The bytes of a memory that was given to `open` or to an agent, to read and write in place."""
         for known, array in self._memories:

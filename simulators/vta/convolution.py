@@ -211,7 +211,8 @@ def _loads(tiling: _Tiling, block: int, first: int, row: int, rows: int, loads: 
     yield make("STRIDE", mem="inp", y=size * inp, z=size * size * inp)
     yield make(
         "LOAD", mem="inp", sram=loads % 2 * (config.inp_depth // 2),
-        offset=places["inp"] + (first * size + low) * size * inp, x=size, y=high - low, z=tiling.in_blocks, pop_next=loads >= 2,
+        offset=places["inp"] + (first * size + low) * size * inp,
+        x=size, y=high - low, z=tiling.in_blocks, pop_next=loads >= 2,
     )  # fmt: skip
     yield make("STRIDE", mem="wgt", y=tiling.all_in * taps * wgt)
     yield make(
