@@ -9,6 +9,7 @@ from typing import Any
 from heddle.core.errors import BackendError
 from heddle.core.ir import Graph, Node
 from heddle.core.pattern import Index, Refusal, describe
+from heddle.core.pattern.trace import EITHER, OPTIONAL, REPEAT
 from heddle.core.plugin import Backend, Cost, Region, patterns_of
 from heddle.core.plugin.figures import roofline, work_of
 from heddle.partition.assemble import acyclic, merged
@@ -254,6 +255,7 @@ class _Lenient(Pricer):
 
 
 def _operators(backend: Backend) -> list[str]:
-    """The operators that a backend's patterns name, sorted."""
-    named = {node.op for p in patterns_of(backend) for graph in p.body.walk() for node in graph.nodes}
-    return sorted(op for op in named if op[0].isupper())
+    """The operators and wildcards that a backend's patterns name, sorted."""
+    nodes = [node for found in patterns_of(backend) for graph in found.body.walk() for node in graph.nodes]
+    named = {name for node in nodes for name in node.attrs.get("of", (node.op,))}
+    return sorted(named - {EITHER, OPTIONAL, REPEAT})
