@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from heddle.core.codegen.lower import attention as attention
 from heddle.core.codegen.lower import contraction as contraction
 from heddle.core.codegen.lower import convolution as convolution
 from heddle.core.codegen.lower import indexing as indexing
@@ -11,8 +12,10 @@ from heddle.core.codegen.lower import pooling as pooling
 from heddle.core.codegen.lower import quantization as quantization
 from heddle.core.codegen.lower import recurrent as recurrent
 from heddle.core.codegen.lower import resizing as resizing
+from heddle.core.codegen.lower import sampling as sampling
 from heddle.core.codegen.lower import slicing as slicing
 from heddle.core.codegen.lower import sorting as sorting
+from heddle.core.codegen.lower import spectral as spectral
 from heddle.core.codegen.lower.elementwise import lower_elementwise
 from heddle.core.codegen.lower.reduction import lower_reduction
 from heddle.core.codegen.lower.rules import RULES, Lowering, Rule, Step, supported

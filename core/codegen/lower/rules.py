@@ -76,11 +76,11 @@ class Lowering:
 
     def fresh(self, stem: str, dtype: DType, shape: Sequence[int]) -> Value:
         """A value between two steps."""
-        return self.names.fresh(f"{self.output.name}.{stem}", tensor(dtype, *shape))
+        return self.names.fresh(f"{self.node.results[0].name}.{stem}", tensor(dtype, *shape))
 
     def table(self, stem: str, array: Array) -> Value:
         """A constant that the rule made."""
-        value = self.names.fresh(f"{self.output.name}.{stem}", TensorType(array.dtype, array.shape))
+        value = self.names.fresh(f"{self.node.results[0].name}.{stem}", TensorType(array.dtype, array.shape))
         self.tables[value] = np.ascontiguousarray(array)
         return value
 

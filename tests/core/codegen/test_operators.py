@@ -204,6 +204,20 @@ GRU/2(F[5,2,3], F[2,12,3], F[2,12,4], F[2,24], int32[2]=[5, 4]) {direction="bidi
 GRU/2(F[5,2,3], F[1,12,3], F[1,12,4], F[1,24], _, F[1,2,4]) {linear_before_reset=1, direction="reverse"}
 """
 
+ATTENTION = """
+Attention(F[2,3,4,8], F[2,3,6,8], F[2,3,6,8])
+Attention/4(F[2,4,24], F[2,6,12], F[2,6,12], bool[4,6]) {q_num_heads=6, kv_num_heads=3, is_causal=1, softcap=2.0}
+Attention/3(F[2,3,4,8], F[2,3,6,8], F[2,3,6,10], F[2,1,4,11], F[2,3,5,8], F[2,3,5,10]) {is_causal=1, scale=0.1}
+Attention(F[2,3,4,8], F[2,3,6,8], F[2,3,6,10], F[2,3,4,4], _, _, int64[2]=[3, 4])
+Attention/4(float16[1,2,4,8], float16[1,2,6,8], float16[1,2,6,8]) {qk_matmul_output_mode=3, left_window_size=1}
+LinearAttention/2(F[1,4,8], F[1,4,4], F[1,4,6], _, F[1,4,4], F[1,4,2]) {q_num_heads=4, kv_num_heads=2}
+LinearAttention/2(F[1,4,4], F[1,4,4], F[1,4,6], F[1,2,2,3]) {q_num_heads=2, kv_num_heads=2, update_rule="linear"}
+CausalConvWithState/2(F[1,3,6], F[3,1,4], F[3], F[1,3,3]) {activation="silu"}
+CausalConvWithState/2(F[1,3,6], F[3,1,4])
+RotaryEmbedding(F[2,3,4,8], F[50,4], F[50,4], int64[2,4]~0:50)
+RotaryEmbedding(F[2,4,24], F[2,4,3], F[2,4,3]) {num_heads=3, interleaved=1, rotary_embedding_dim=6}
+"""
+
 SAMPLING = """
 Resize(F[1,2,3,4], _, F[4]=[1, 1, 2, 2])
 Resize(F[1,2,3,4], _, F[4]=[1, 1, 2, 2]) {coordinate_transformation_mode="asymmetric", nearest_mode="floor"}
@@ -214,6 +228,17 @@ Resize(F[1,1,4,4], _, _, int64[2]=[7, 3]) {mode="cubic", axes=[2, 3], exclude_ou
 Resize(int8[1,1,4,4], _, _, int64[4]=[1, 1, 7, 3]) {coordinate_transformation_mode="half_pixel_symmetric"}
 Resize(F[1,1,4,4], F[8]=[0, 0, 0.4, 0.6, 1, 1, 1.2, 0.7], _, int64[4]=[1, 1, 3, 3]) \
     {mode="linear", coordinate_transformation_mode="tf_crop_and_resize", extrapolation_value=10.0}
+GridSample(F[1,2,4,5], F[1,3,6,2])
+GridSample(F[1,2,4,5], F[1,3,6,2]) {mode="nearest", padding_mode="border"}
+GridSample(F[1,1,4,5], F[1,3,6,2]) {mode="cubic", padding_mode="reflection", align_corners=1}
+GridSample(F[1,1,3,4,5], F[1,2,3,2,3]) {padding_mode="reflection"}
+AffineGrid(F[2,2,3], int64[4]=[2, 3, 4, 5])
+AffineGrid(F[2,3,4], int64[5]=[2, 3, 2, 4, 5]) {align_corners=1}
+DFT(F[1,10,2])
+DFT(F[2,10,4,1], int64[]=[8], int64[]=[1]) {onesided=1}
+DFT(F[1,10,2], _, int64[]=[1]) {inverse=1}
+DFT(F[1,6,2], int64[]=[10], int64[]=[1]) {inverse=1, onesided=1}
+STFT(F[1,32,1], int64[]=[8], F[16])
 TopK/2(F[3,7], int64[1]=[3])
 TopK/2(F[3,7,2], int64[1]=[4]) {axis=1, largest=0}
 TopK/2(int64[20]~0:5, int64[1]=[20]) {axis=0}
@@ -232,6 +257,7 @@ TopK/2(int64[20]~0:5, int64[1]=[20]) {axis=0}
             POOLING,
             NORMALIZATION,
             QUANTIZATION,
+            ATTENTION,
             RECURRENT,
             SAMPLING,
         )
