@@ -18,8 +18,13 @@ from heddle.core.passes.fold_scales import fold_scales
 from heddle.core.passes.identities import identities
 from heddle.core.passes.infer_shapes import infer_shapes
 
-PRIMITIVE = frozenset(("Softmax", "LogSoftmax", "LayerNormalization", "RMSNormalization"))
-"""Composites that every backend does better whole."""
+PRIMITIVE = frozenset(
+    (
+        *("Softmax", "LogSoftmax", "LayerNormalization", "RMSNormalization"),
+        *("Attention", "LinearAttention", "CausalConvWithState", "AffineGrid"),
+    )
+)
+"""Composites that every backend does better whole; the function bodies of the last four hold control flow."""
 
 
 def default_passes(keep_composites: Collection[str] = PRIMITIVE) -> tuple[Pass, ...]:
