@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,15 +56,19 @@ class Builder:
         return outer
 
     def emit(
-        self, call: Call, names: Sequence[str | None], label: str = "", exact: bool = False
+        self, call: Call, names: Sequence[str | None], label: str = "", exact: Collection[str] = ()
     ) -> tuple[Value | None, ...]:
-        """Add a node; its results get these names (None: unused). GraphError when the operator's rule refuses it."""
+        """Add a node; its results get these names (None: unused), those in `exact` as they are, the others made fresh.
+
+        GraphError when the operator's rule refuses the node.
+        """
         probe = Node(call.op, call.inputs, (None,) * len(names), call.attrs)
         types = self.inference.types(probe)
         if len(types) < len(names):
             raise GraphError(f"{call.op}: it has {len(types)} outputs, {len(names)} are named")
         outputs = tuple(
-            None if name is None else self._bind(name, type, exact) for name, type in zip(names, types, strict=False)
+            None if name is None else self._bind(name, type, name in exact)
+            for name, type in zip(names, types, strict=False)
         )
         node = Node(call.op, call.inputs, outputs, call.attrs, label)
         self.nodes.append(node)

@@ -39,15 +39,22 @@ def import_model(
     try:
         survey(model)
         return verify(_Importer(model).main(shapes or {}))
-    except ModelError:
-        raise
     except (HeddleError, RecursionError) as error:
+        if str(error).startswith(f"{model.name}: "):
+            raise
         raise ModelError(f"{model.name}: {error}") from error
+    except Exception as error:
+        # Whatever a damaged file provokes is the file's fault; the cause is in the chain.
+        raise ModelError(f"{model.name}: it cannot be read: {type(error).__name__}: {error}") from error
 
 
 @dataclass
 class _Scope:
-    """Where names are looked up: one graph or one call of a function, and what surrounds it."""
+    """Where names are looked up: one graph or one call of a function, and what surrounds it.
+
+    In an `exact` scope values keep their names; in a call of a function, its results get the names that are `wanted`
+    where it is called, and those that are `owned` keep them.
+    """
 
     builder: Builder
     opsets: Mapping[str, int]
@@ -58,6 +65,7 @@ class _Scope:
     wanted: dict[str, str] = field(default_factory=dict)
     label: str = ""
     exact: bool = False
+    owned: frozenset[str] = frozenset()
 
 
 class _Importer:
@@ -131,7 +139,7 @@ class _Importer:
         """The model's outputs keep their names, also where a function passes a value through."""
         if value.name == name:
             return value
-        (result,) = scope.builder.emit(Call("Identity", (value,)), [name], exact=True)
+        (result,) = scope.builder.emit(Call("Identity", (value,)), [name], exact=[name])
         assert result is not None
         return result
 
@@ -172,14 +180,15 @@ class _Importer:
     def _node(self, scope: _Scope, proto: NodeProto) -> None:
         try:
             self._add(scope, proto)
-        except ModelError:
-            raise
         except (HeddleError, ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError) as error:
             raise self._refusal(scope, proto, error) from error
-        except (TypeError, ValueError) as error:
+        except (RecursionError, TypeError, ValueError) as error:
             raise self._refusal(scope, proto, error) from error
 
-    def _refusal(self, scope: _Scope, proto: NodeProto, error: Exception) -> ModelError:
+    def _refusal(self, scope: _Scope, proto: NodeProto, error: Exception) -> Exception:
+        """The error with its place, unless it has one already (a node in a body tells its own)."""
+        if isinstance(error, ModelError) and str(error).startswith(f"{self.model.name}: "):
+            return error
         label = f" {scope.label}{proto.name}" if proto.name else ""
         op = full_name(proto.domain, proto.op_type)
         fact = str(error) if isinstance(error, HeddleError) else f"{type(error).__name__}: {error}"
@@ -197,7 +206,9 @@ class _Importer:
         if op == "Constant":
             (name,) = proto.output
             array = constant_array({a.name: attribute_value(a, self.model.folder) for a in attributes})
-            self._bind(scope, name, scope.builder.constant(array, self._stem(scope, name), scope.exact))
+            self._bind(
+                scope, name, scope.builder.constant(array, self._stem(scope, name), name in scope.owned or scope.exact)
+            )
             return
         inputs = [self._lookup(scope, name) for name in proto.input]
         while inputs and inputs[-1] is None:
@@ -206,7 +217,8 @@ class _Importer:
         call = upgrade(call, scope.opsets.get(key[0], 1), scope.builder)
         call = Call(call.op, call.inputs, {k: v for k, v in call.attrs.items() if v is not None}, call.outputs)
         names = [self._stem(scope, name) if name else None for name in proto.output]
-        results = scope.builder.emit(call, names, label, scope.exact)
+        exact = [self._stem(scope, name) for name in proto.output if scope.exact or name in scope.owned]
+        results = scope.builder.emit(call, names, label, exact)
         for name, value in zip(proto.output, results, strict=True):
             if name:
                 self._bind(scope, name, value)
@@ -254,6 +266,11 @@ class _Importer:
                 if actual
             },
             label=f"{scope.label}{proto.name or proto.op_type}/",
+            owned=frozenset(
+                formal
+                for formal, actual in zip(function.output, proto.output, strict=False)
+                if scope.exact or actual in scope.owned
+            ),
         )
         inner.values.update(
             (formal, self._lookup(scope, actual)) for formal, actual in zip(function.input, proto.input, strict=False)

@@ -9,7 +9,7 @@ from heddle.core.errors import ModelError
 from heddle.core.frontend.model import FunctionKey, Model, domain_of, full_name, opset_versions
 from heddle.core.frontend.opsets import RULES
 from heddle.core.ops import operator
-from onnx import NodeProto
+from onnx import GraphProto, NodeProto
 
 MAX_DEPTH = 48
 """How deep graphs and calls of functions may be nested."""
@@ -29,6 +29,7 @@ class _Survey:
 def survey(model: Model) -> None:
     """ModelError that names every unsupported operator; or for recursion, too deep nesting, or too many nodes."""
     state = _Survey(model)
+    check_names(model.name, model.proto.graph)
     nodes, _ = _size(state, model.proto.graph.node, model.opsets, 0)
     if nodes > MAX_NODES:
         raise ModelError(f"{model.name}: it has {nodes} nodes with its functions inlined, at most {MAX_NODES} are read")
@@ -43,8 +44,11 @@ def _size(state: _Survey, nodes: Iterable[NodeProto], opsets: dict[str, int], de
     count, deepest = 0, depth
     for node in nodes:
         count += 1
+        texts = (node.op_type, node.domain, node.overload, node.name, *node.input, *node.output)
+        check_text(state.model.name, (*texts, *(attribute.name for attribute in node.attribute)))
         for attribute in node.attribute:
             for body in (attribute.g, *attribute.graphs) if attribute.HasField("g") else attribute.graphs:
+                check_names(state.model.name, body)
                 inner, level = _size(state, body.node, opsets, depth + 1)
                 count, deepest = count + inner, max(deepest, level)
         key = (domain_of(node.domain), node.op_type, node.overload)
@@ -57,6 +61,20 @@ def _size(state: _Survey, nodes: Iterable[NodeProto], opsets: dict[str, int], de
             where = (key[0], node.op_type, opsets.get(key[0], 0))
             state.unsupported.setdefault(where, []).append(node.name or next(iter(node.output), ""))
     return count, deepest
+
+
+def check_names(model: str, graph: GraphProto) -> None:
+    """ModelError when a graph or something that it declares has a name that is no text."""
+    declared = (info.name for info in (*graph.input, *graph.output))
+    tensors = (tensor.name for tensor in graph.initializer)
+    check_text(model, (graph.name, *declared, *tensors, *(tensor.values.name for tensor in graph.sparse_initializer)))
+
+
+def check_text(model: str, texts: Iterable[object]) -> None:
+    """ModelError when something is no text: protobuf gives bytes that are not UTF-8 as they are."""
+    for text in texts:
+        if not isinstance(text, str):
+            raise ModelError(f"{model}: it is damaged: the name {text!r} is not UTF-8")
 
 
 def _function_size(state: _Survey, key: FunctionKey, depth: int) -> tuple[int, int]:

@@ -51,6 +51,8 @@ def type_of(proto: TypeProto, depth: int = 0) -> Type:
 def _dim(dim: TypeProto.Tensor) -> Dim:
     kind = dim.WhichOneof("value")
     if kind == "dim_param":
+        if not isinstance(dim.dim_param, str):
+            raise ModelError(f"a dimension's name {dim.dim_param!r} is not UTF-8")
         return str(dim.dim_param) or UNKNOWN
     if kind != "dim_value" or dim.dim_value == -1:
         return UNKNOWN
