@@ -68,7 +68,8 @@ def _tile(config: Config, tile: int, y: int, blocks: int, taps: int, uops: int, 
         ends = o == blocks - 1
         code.append(make(
             "GEMM", dst=acc + o, src=inp, wgt=o * taps, count=uops, n1=ROWS, n2=SIZE, overwrite=1,
-            pop_prev=int(o == 0 or first), pop_next=int(o == 0 and tile >= 2), push_prev=int(ends and not last), push_next=int(ends),
+            pop_prev=int(o == 0 or first), pop_next=int(o == 0 and tile >= 2),
+            push_prev=int(ends and not last), push_next=int(ends),
         ))  # fmt: skip
     if first:
         code += [make("SYNC", unit="compute", pop_prev=1, push_next=1), make("SYNC", unit="store", pop_prev=1)]

@@ -74,13 +74,13 @@ module vta
   logic [7:0] error;
   logic [INDEX-1:0] error_index;
   logic [31:0] tokens;
-  logic [2:0][31:0] heads;
+  logic [31:0] head_load, head_compute, head_store;
   int counting_fetch, counting_load, counting_compute, counting_store;
   vta_control #(.INDEX(INDEX)) u_control (
     .clk, .rst, .awvalid(s_axil_awvalid), .awready(s_axil_awready), .awaddr(s_axil_awaddr), .wvalid(s_axil_wvalid),
     .wready(s_axil_wready), .wdata(s_axil_wdata), .wstrb(s_axil_wstrb), .bvalid(s_axil_bvalid), .bready(s_axil_bready),
     .arvalid(s_axil_arvalid), .arready(s_axil_arready), .araddr(s_axil_araddr), .rvalid(s_axil_rvalid), .rready(s_axil_rready),
-    .rdata(s_axil_rdata), .start, .code, .length, .base, .finished, .error, .error_index, .stop, .done, .tokens, .heads, .counting_fetch,
+    .rdata(s_axil_rdata), .start, .code, .length, .base, .finished, .error, .error_index, .stop, .done, .tokens, .head_load, .head_compute, .head_store, .counting_fetch,
     .counting_load, .counting_compute, .counting_store, .read_beat(m_axi_rvalid && m_axi_rready),
     .write_beat(m_axi_wvalid && m_axi_wready), .dispatched(counts_dispatch)
   );
@@ -125,9 +125,9 @@ module vta
     .clk, .rst(clear), .push(push_store), .in_word(word), .in_index(index), .pop(store_pop), .valid(store_valid), .full(full_store),
     .word(store_word), .index(store_index)
   );
-  assign heads[0] = {load_valid, 7'd0, load_index};
-  assign heads[1] = {compute_valid, 7'd0, compute_index};
-  assign heads[2] = {store_valid, 7'd0, store_index};
+  assign head_load = {load_valid, 7'd0, load_index};
+  assign head_compute = {compute_valid, 7'd0, compute_index};
+  assign head_store = {store_valid, 7'd0, store_index};
 
   // ---------------------------------------------------------------- tokens
   logic l2c_push, l2c_pop, l2c, c2l_push, c2l_pop, c2l, c2s_push, c2s_pop, c2s, s2c_push, s2c_pop, s2c;

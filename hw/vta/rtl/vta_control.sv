@@ -33,7 +33,9 @@ module vta_control
   output logic stop,
   output logic done,
   input logic [31:0] tokens,
-  input logic [2:0][31:0] heads,
+  input logic [31:0] head_load,
+  input logic [31:0] head_compute,
+  input logic [31:0] head_store,
   // what each unit does in this cycle, as the number of a counter
   input int counting_fetch,
   input int counting_load,
@@ -148,9 +150,9 @@ module vta_control
       REG_COUNT: selected = length;
       REG_ERROR_INDEX: selected = first_error;
       REG_TOKENS: selected = tokens;
-      REG_HEAD_LOAD: selected = heads[0];
-      REG_HEAD_COMPUTE: selected = heads[1];
-      REG_HEAD_STORE: selected = heads[2];
+      REG_HEAD_LOAD: selected = head_load;
+      REG_HEAD_COMPUTE: selected = head_compute;
+      REG_HEAD_STORE: selected = head_store;
       default:
         if (araddr[11:6] == REG_BASE0[11:6]) selected = base[araddr[5:2]];
         else if (araddr >= REG_COUNTER0) selected = araddr[2] ? counter[63:32] : counter[31:0];

@@ -11,9 +11,12 @@ module vta_counters #(
   output logic [63:0] value
 );
   logic [63:0] counters[COUNT];
-  assign value = counters[select];
+  logic [COUNT-1:0] counted;  // counters that have a value; the others are zero
+  assign value = counted[select] ? counters[select] : '0;
   always_ff @(posedge clk)
-    if (rst) begin
-      for (int c = 0; c < COUNT; c++) counters[c] <= '0;
-    end else if (advance) counters[which] <= counters[which] + 1'b1;
+    if (rst) counted <= '0;
+    else if (advance) begin
+      counted[which] <= 1'b1;
+      counters[which] <= counted[which] ? counters[which] + 1'b1 : 64'd1;
+    end
 endmodule

@@ -86,22 +86,33 @@ module vta_load
   localparam int BURST = READ_WINDOW / 2 < 64 ? READ_WINDOW / 2 : 64;
   logic box_busy, box_valid, pending_full, pending_valid, pending_pop;
   logic [31:0] row_beats, under_way;
-  box_t box, pending;
+  box_t box;
   wire tokens = !sync.pop_next || token;
   wire start = head_valid && is_load && tokens && !box_busy && !pending_full && !stop;
   wire synced = head_valid && is_sync && tokens && !box_busy && !pending_valid && !stop;
   assign head_pop = sets || start || synced;
   assign token_pop = (start || synced) && sync.pop_next;
-  always_comb
-    case (load.mem)
-      2'(MEMORY_INP): row_beats = 32'(load.x) * INP_CHUNKS;
-      2'(MEMORY_WGT): row_beats = 32'(load.x) * WGT_CHUNKS;
-      2'(MEMORY_UOP): row_beats = 32'(load.x);
-      default: row_beats = 32'(load.x) * PRM_CHUNKS;
-    endcase
+  logic [31:0] address;
+  logic [23:0] step_y, step_z;
+  always_comb begin
+    address = '0;
+    row_beats = '0;
+    step_y = '0;
+    step_z = '0;
+    if (start) begin
+      address = base[load.base] + (32'(load.offset) << BEAT_SHIFT);
+      step_y = stride_y[load.mem];
+      step_z = stride_z[load.mem];
+      case (load.mem)
+        2'(MEMORY_INP): row_beats = 32'(load.x) * INP_CHUNKS;
+        2'(MEMORY_WGT): row_beats = 32'(load.x) * WGT_CHUNKS;
+        2'(MEMORY_UOP): row_beats = 32'(load.x);
+        default: row_beats = 32'(load.x) * PRM_CHUNKS;
+      endcase
+    end
+  end
   vta_box #(.MAX_BURST(BURST)) u_box (
-    .clk, .rst, .start, .address(base[load.base] + (32'(load.offset) << BEAT_SHIFT)), .row_beats, .y(load.y), .z(load.z),
-    .stride_y(stride_y[load.mem]), .stride_z(stride_z[load.mem]), .busy(box_busy), .valid(box_valid), .ready(req_valid && req_ready),
+    .clk, .rst, .start, .address, .row_beats, .y(load.y), .z(load.z), .stride_y(step_y), .stride_z(step_z), .busy(box_busy), .valid(box_valid), .ready(req_valid && req_ready),
     .burst_address(req_address), .burst_beats(req_beats)
   );
   assign req_valid = box_valid && under_way + 32'(req_beats) <= READ_WINDOW;
@@ -131,9 +142,41 @@ module vta_load
     box.z_total = padded ? box.z_high + 12'(pad.z_after) : box.z_high;
     end
   end
+  // the box whose data comes now, and those after it
+  logic more, refill;
+  box_t next;
   vta_fifo #(.W($bits(box_t)), .DEPTH(8)) u_pending (
-    .clk, .rst, .push(start), .din(box), .pop(pending_pop), .valid(pending_valid), .full(pending_full), .dout(pending), .count()
+    .clk, .rst, .push(start), .din(box), .pop(refill), .valid(more), .full(pending_full), .dout(next), .count()
   );
+  assign refill = more && (!current || pending_pop);
+  assign pending_valid = current || more;
+  logic current, push;
+  logic [1:0] mem;
+  logic [7:0] value;
+  logic [12:0] x_low, x_high, x_last;
+  logic [11:0] y_low, y_high, y_last, z_low, z_high, z_last;
+  logic [31:0] sram;
+  always_ff @(posedge clk) begin
+    if (rst) current <= 1'b0;
+    else if (refill) current <= 1'b1;
+    else if (pending_pop) current <= 1'b0;
+    if (refill) begin
+      bounds_index <= next.index;
+      push <= next.push;
+      mem <= next.mem;
+      value <= next.value;
+      sram <= 32'(next.sram);
+      x_low <= next.x_low;
+      x_high <= next.x_high;
+      x_last <= next.x_total - 1'b1;
+      y_low <= next.y_low;
+      y_high <= next.y_high;
+      y_last <= next.y_total - 1'b1;
+      z_low <= next.z_low;
+      z_high <= next.z_high;
+      z_last <= next.z_total - 1'b1;
+    end
+  end
 
   // writes: one beat per cycle, of data or of padding
   logic [12:0] x;
@@ -142,36 +185,29 @@ module vta_load
   logic [CHUNK_INDEX-1:0] last_chunk;
   logic [31:0] depth;
   always_comb
-    case (pending.mem)
+    case (mem)
       2'(MEMORY_INP): {last_chunk, depth} = {CHUNK_INDEX'(INP_CHUNKS - 1), 32'(INP_DEPTH)};
       2'(MEMORY_WGT): {last_chunk, depth} = {CHUNK_INDEX'(WGT_CHUNKS - 1), 32'(WGT_DEPTH)};
       2'(MEMORY_UOP): {last_chunk, depth} = {CHUNK_INDEX'(0), 32'(UOP_DEPTH / UOPS_PER_BEAT)};
       default: {last_chunk, depth} = {CHUNK_INDEX'(PRM_CHUNKS - 1), 32'(PRM_DEPTH)};
     endcase
-  logic in_box;
-  always_comb begin
-    in_box = 1'b0;
-    if (pending_valid)
-      in_box = x >= pending.x_low && x < pending.x_high && y >= pending.y_low && y < pending.y_high && z >= pending.z_low
-          && z < pending.z_high;
-  end
-  assign data_ready = pending_valid && in_box;
-  wire wrote = pending_valid && (!in_box || data_valid);
+  wire in_box = x >= x_low && x < x_high && y >= y_low && y < y_high && z >= z_low && z < z_high;
+  assign data_ready = current && in_box;
+  wire wrote = current && (!in_box || data_valid);
   wire element_done = wrote && chunk == last_chunk;
-  wire x_done = x + 1'b1 == pending.x_total;
-  wire y_done = y + 1'b1 == pending.y_total;
-  wire z_done = z + 1'b1 == pending.z_total;
+  wire x_done = x == x_last;
+  wire y_done = y == y_last;
+  wire z_done = z == z_last;
   assign pending_pop = element_done && x_done && y_done && z_done;
-  wire [31:0] target = 32'(pending.sram) + at;
+  wire [31:0] target = sram + at;
   wire fits = target < depth;
   assign element = target[ANY_INDEX-1:0];
-  assign write_inp = wrote && fits && pending.mem == 2'(MEMORY_INP);
-  assign write_wgt = wrote && fits && pending.mem == 2'(MEMORY_WGT);
-  assign write_uop = wrote && fits && pending.mem == 2'(MEMORY_UOP);
-  assign write_prm = wrote && fits && pending.mem == 2'(MEMORY_PRM);
-  assign write_data = in_box ? data : {BEAT_BYTES{pending.value}};
+  assign write_inp = wrote && fits && mem == 2'(MEMORY_INP);
+  assign write_wgt = wrote && fits && mem == 2'(MEMORY_WGT);
+  assign write_uop = wrote && fits && mem == 2'(MEMORY_UOP);
+  assign write_prm = wrote && fits && mem == 2'(MEMORY_PRM);
+  assign write_data = in_box ? data : {BEAT_BYTES{value}};
   assign bounds = wrote && !fits;
-  assign bounds_index = pending.index;
   always_ff @(posedge clk)
     if (rst || pending_pop) begin
       x <= '0;
@@ -191,7 +227,7 @@ module vta_load
       end
     end
 
-  assign token_push = (pending_pop && pending.push) || (synced && sync.push_next);
+  assign token_push = (pending_pop && push) || (synced && sync.push_next);
   assign quiet = !pending_valid && !box_busy;
   assign counts_data = wrote;
   assign counts_memory = !wrote && !quiet;

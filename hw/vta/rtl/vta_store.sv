@@ -156,11 +156,23 @@ module vta_store
   end
 
   // the way to memory
+  logic [31:0] source_address, target_address, source_beats, target_beats;
+  always_comb begin
+    source_address = '0;
+    target_address = '0;
+    source_beats = '0;
+    target_beats = '0;
+    if (start) begin
+      source_address = base[source.base] + (32'(source.offset) << BEAT_SHIFT);
+      target_address = base[store.base] + (32'(store.offset) << BEAT_SHIFT);
+      source_beats = 32'(store.x) * OUT_BEATS;
+      target_beats = 32'(store.x) * (store.raw != 0 ? 4 * OUT_BEATS : OUT_BEATS);
+    end
+  end
   logic out_valid;
   logic [BO-1:0][7:0] out;
   vta_residual u_residual (
-    .clk, .rst, .start(start && store.residual != 0), .address(base[source.base] + (32'(source.offset) << BEAT_SHIFT)),
-    .row_beats(32'(store.x) * OUT_BEATS), .y(store.y), .z(store.z), .stride_y(source.y), .stride_z(source.z), .busy(requesting),
+    .clk, .rst, .start(start && store.residual != 0), .address(source_address), .row_beats(source_beats), .y(store.y), .z(store.z), .stride_y(source.y), .stride_z(source.z), .busy(requesting),
     .req_valid, .req_ready, .req_address, .req_beats, .data_valid, .data, .valid(residual_valid), .vector(residual), .pop(acc_read && add)
   );
   vta_drain u_drain (
@@ -168,8 +180,7 @@ module vta_store
     .busy(drain_busy)
   );
   vta_writer u_writer (
-    .clk, .rst, .start, .address(base[store.base] + (32'(store.offset) << BEAT_SHIFT)),
-    .row_beats(32'(store.x) * (store.raw != 0 ? 4 * OUT_BEATS : OUT_BEATS)), .y(store.y), .z(store.z), .stride_y(walk.y),
+    .clk, .rst, .start, .address(target_address), .row_beats(target_beats), .y(store.y), .z(store.z), .stride_y(walk.y),
     .stride_z(walk.z), .addressing, .push(out_valid), .vector(out), .count(held), .idle(writer_idle), .awvalid, .awready,
     .awaddr, .awlen, .wvalid, .wready, .wdata, .wlast, .bvalid, .bresp, .error(write_error)
   );
