@@ -97,7 +97,7 @@ def regex_full_match(x: Array, *, pattern: str | None = None) -> Array:
 def tf_idf_type(x: Operand, *, ngram_indexes: tuple[int, ...], **_: Any) -> Type:
     width: Dim = max(ngram_indexes) + 1
     if x.dims is None:
-        return tensor("float32", UNKNOWN)
+        return TensorType(np.dtype(np.float32), None)
     return tensor("float32", *x.dims[:-1], width)
 
 
