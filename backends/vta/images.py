@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from heddle.backends.vta.layers import Scaling
@@ -38,7 +38,8 @@ class Images:
 Uop = tuple[int, int, int]
 
 
-def uop_image(config: Config, uops: Sequence[Uop]) -> bytes:
+@lru_cache(maxsize=4096)
+def uop_image(config: Config, uops: tuple[Uop, ...]) -> bytes:
     """Micro-ops (dst, src, wgt) as LOAD reads them."""
     size = config.uop_bits // 8
     return b"".join(encode_uop(config, *uop).to_bytes(size, "little") for uop in uops)

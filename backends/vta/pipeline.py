@@ -353,7 +353,7 @@ class _Slots:
         if size > memory.depth:
             raise BackendError(f"vta: a step reads {size} elements of {name} at once, there are {memory.depth}")
         self.starts = [i * size for i in range(memory.depth // size)]
-        self.held: dict[int, tuple[Hashable, int]] = {}  # start -> key, last step of the layer that read it
+        self.held: dict[int, tuple[Hashable, int]] = {}  # start -> key, number of the last step that read it
         self.where: dict[Hashable, int] = {}
 
     def place(self, chunk: Chunk, index: int, base: int) -> tuple[int, _Load | None]:
@@ -364,7 +364,7 @@ class _Slots:
         start = self.where.get(chunk.key)
         load = None
         if start is None:
-            start = min(self.starts, key=lambda s: self._cost(s, index))
+            start = min(self.starts, key=lambda s: self._cost(s, base + index))
             if start in self.held:
                 del self.where[self.held[start][0]]
             end = start + chunk.size
@@ -372,18 +372,18 @@ class _Slots:
             self.memory.claim(start, chunk.size, chunk.key)
             self.where[chunk.key] = start
             load = _Load(chunk, start, after)
-        self.held[start] = (chunk.key, index)
+        self.held[start] = (chunk.key, base + index)
         region = self.memory.find(chunk.key)
         assert region is not None
         region.user = base + index
         return start, load
 
-    def _cost(self, start: int, index: int) -> tuple[int, int, int]:
+    def _cost(self, start: int, step: int) -> tuple[int, int, int]:
         """How bad it is to make room here: lost data that is soon read again, then a long wait."""
         if start not in self.held:
             return (0, self.memory.users(start, start + 1), start)
         key, read = self.held[start]
-        if read == index:
+        if read == step:
             return (NEVER, NEVER, start)
         again = self.uses[key][0] if self.uses[key] else NEVER
         return (NEVER - again, read, start)

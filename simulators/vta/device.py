@@ -18,6 +18,7 @@ from heddle.hw.vta.description import INSTRUCTION_BITS
 from heddle.simulators.vta.cycle import cycles
 from heddle.simulators.vta.functional import Functional
 from heddle.simulators.vta.heap import ALIGNMENT, Heap
+from heddle.simulators.vta.ports import PortLayout, pack, unpack
 from heddle.simulators.vta.program import Binding, Program, Section, from_bytes
 from heddle.simulators.vta.rtl import Memory, Rtl, build_rtl
 
@@ -65,6 +66,9 @@ class VtaProgram:
     code: int
     places: Mapping[tuple[str, str], tuple[int, int]]
     """(kind, name) of the buffers that the program owns: address and size."""
+    inputs: Sequence[PortLayout] = ()
+    outputs: Sequence[PortLayout] = ()
+    """Where the driver lays inputs out in the workspace and finds outputs; none when the program reads them itself."""
     predicted: dict[int, Mapping[str, int]] = field(default_factory=dict)
     """Counters that the cycle model gave, by section."""
 
@@ -128,7 +132,8 @@ class VtaDevice(Device):
         places["workspace", ""] = (self._heap.take(artifact.workspace), artifact.workspace)
         longest = max((len(section.instructions) for section in program.sections), default=0)
         code = self._heap.take(longest * INSTRUCTION_BITS // 8)
-        return VtaProgram(artifact, program, self._heap, code, places)
+        layouts = (_layouts(artifact, "inputs"), _layouts(artifact, "outputs"))
+        return VtaProgram(artifact, program, self._heap, code, places, *layouts)
 
     def submit(self, program: object, buffers: Sequence[Buffer], after: Sequence[Event] = ()) -> Event:
         if not isinstance(program, VtaProgram) or program.heap is not self._heap:
@@ -142,8 +147,13 @@ class VtaDevice(Device):
         counts: Counter[str] = Counter()
         with self._lock, _Staged(self._heap, buffers, len(signature.inputs)) as spans:
             try:
+                workspace = self._span(program.places["workspace", ""])
+                for layout, span in zip(program.inputs, spans, strict=False):
+                    pack(layout, self._span(span), workspace)
                 for number, section in enumerate(program.program.sections):
                     counts.update(self._run(program, number, section, spans))
+                for layout, span in zip(program.outputs, spans[len(signature.inputs) :], strict=False):
+                    unpack(layout, workspace, self._span(span))
             except DeviceError as error:
                 error.add_note(f"device vta, nodes {', '.join(program.artifact.nodes) or 'unnamed'}")
                 return Finished(error, counters=counts)
@@ -176,6 +186,9 @@ class VtaDevice(Device):
             report = cycles(section.instructions, config, self.options.timing, data=memory, bases=bases)
             program.predicted[number] = report.counters
         return program.predicted[number]
+
+    def _span(self, span: tuple[int, int]) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+        return self._heap.memory[span[0] : span[0] + span[1]]
 
     def _model(self, config: Config) -> Functional:
         return self._functional.setdefault(config.digest(), Functional(config, self._heap.memory))
@@ -230,6 +243,22 @@ class _Staged:
             if result and buffer.array is not None:
                 buffer.array[: buffer.nbytes] = self._heap.memory[start : start + buffer.nbytes]
             self._heap.give_back(start)
+
+
+def _layouts(artifact: Artifact, side: Literal["inputs", "outputs"]) -> tuple[PortLayout, ...]:
+    """The layouts of one side of an artifact; ArtifactError when they are not what a compiler writes."""
+    entries = artifact.meta.get(side, [])
+    try:
+        layouts = tuple(PortLayout.from_json(entry) for entry in entries)  # type: ignore[union-attr, arg-type] # caught
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ArtifactError(f"vta: the layouts of the artifact's {side} are damaged: {error}") from error
+    ports = getattr(artifact.signature, side)
+    if layouts and len(layouts) != len(ports):
+        raise ArtifactError(f"vta: the artifact has {len(layouts)} layouts for {len(ports)} {side}")
+    for layout in layouts:
+        if not 0 <= layout.offset <= layout.offset + layout.nbytes <= artifact.workspace:
+            raise ArtifactError(f"vta: a layout of the artifact's {side} does not lie in its workspace")
+    return layouts
 
 
 def _check_binding(artifact: Artifact, binding: Binding) -> None:

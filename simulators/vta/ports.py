@@ -28,8 +28,9 @@ class Patches:
 class PortLayout:
     """How one input or output lies in memory, from byte `offset` of the workspace on.
 
-    The order there is `[batch][block][height][width][lane]`. With `last`, the dense array has its channels last, as [rows][channels], and rows become columns of the image. The
-    four sizes are those of the dense array; `patches` makes more channels of them.
+    The order there is `[batch][block][height][width][lane]`. With `last`, the dense array has its channels last, as
+    [rows][channels], and rows become columns of the image. The four sizes are those of the dense array; `patches`
+    makes more channels of them.
     """
 
     batch: int
@@ -40,6 +41,23 @@ class PortLayout:
     offset: int
     last: bool = False
     patches: Patches | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in the workspace."""
+        return int(np.prod(self.stored))
+
+    @property
+    def stored(self) -> tuple[int, int, int, int, int]:
+        """The shape in memory."""
+        channels, height, width = self.channels, self.height, self.width
+        if self.patches is not None:
+            p = self.patches
+            channels *= p.kernel[0] * p.kernel[1]
+            extent = [(k - 1) * d + 1 for k, d in zip(p.kernel, p.dilations, strict=True)]
+            height = (height + p.pads[0] + p.pads[2] - extent[0]) // p.strides[0] + 1
+            width = (width + p.pads[1] + p.pads[3] - extent[1]) // p.strides[1] + 1
+        return self.batch, -(-channels // self.lanes), height, width, self.lanes
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -58,9 +76,9 @@ def pack(layout: PortLayout, dense: Bytes, memory: Bytes) -> None:
     image = _image(layout, dense)
     if layout.patches is not None:
         image = _patched(layout.patches, image)
-    batch, channels, height, width = image.shape
-    blocks = -(-channels // layout.lanes)
-    target = _view(layout, memory, (batch, blocks, height, width, layout.lanes))
+    target = _view(layout, memory)
+    batch, blocks, height, width, _ = target.shape
+    channels = image.shape[1]
     whole = channels // layout.lanes
     if whole:
         cut = image[:, : whole * layout.lanes].reshape(batch, whole, layout.lanes, height, width)
@@ -73,21 +91,19 @@ def pack(layout: PortLayout, dense: Bytes, memory: Bytes) -> None:
 
 def unpack(layout: PortLayout, memory: Bytes, dense: Bytes) -> None:
     """Read a dense array back from where a program wrote it."""
-    blocks = -(-layout.channels // layout.lanes)
-    shape = (layout.batch, blocks, layout.height, layout.width, layout.lanes)
-    source = _view(layout, memory, shape).transpose(0, 1, 4, 2, 3)
-    image = source.reshape(layout.batch, blocks * layout.lanes, layout.height, layout.width)[:, : layout.channels]
-    _image(layout, dense)[...] = image
+    batch, blocks, height, width, lanes = layout.stored
+    source = _view(layout, memory).transpose(0, 1, 4, 2, 3).reshape(batch, blocks * lanes, height, width)
+    _image(layout, dense)[...] = source[:, : layout.channels]
 
 
-def _view(layout: PortLayout, memory: Bytes, shape: tuple[int, ...]) -> Bytes:
-    return memory[layout.offset : layout.offset + int(np.prod(shape))].reshape(shape)
+def _view(layout: PortLayout, memory: Bytes) -> Bytes:
+    return memory[layout.offset : layout.offset + layout.nbytes].reshape(layout.stored)
 
 
 def _image(layout: PortLayout, dense: Bytes) -> Bytes:
     """The dense array as [batch][channels][height][width], without a copy."""
     if layout.last:
-        return dense.reshape(layout.width, layout.channels).T.reshape(1, layout.channels, 1, layout.width, copy=False)
+        return dense.reshape(layout.width, layout.channels).T[None, :, None, :]
     return dense.reshape(layout.batch, layout.channels, layout.height, layout.width)
 
 

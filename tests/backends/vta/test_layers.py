@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from heddle.backends.vta.layers import Conv, Copy, Layer, Leaky, Pool, Product, Residual, Scaling, Tensor, scaled
-from heddle.backends.vta.layout import pack, unpack
+from heddle.backends.vta.layers import (
+    Conv,
+    Copy,
+    Layer,
+    Leaky,
+    Pool,
+    Product,
+    Residual,
+    Scaling,
+    Tensor,
+    block_of,
+    scaled,
+)
 from heddle.backends.vta.program import IMAGES, emit
 from heddle.hw.vta.config import Config, config_names, load_config
 from heddle.simulators.vta.functional import Functional
+from heddle.simulators.vta.ports import PortLayout, pack, unpack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,16 +32,22 @@ def run(config: Config, layer: Layer, arrays: dict[str, np.ndarray]) -> np.ndarr
     tensors = {tensor.name: tensor for tensor in (layer.input, *others(layer))}
     names = [IMAGES, layer.output.name, *tensors]
     program, image = emit(config, [layer], {name: (number, 0) for number, name in enumerate(names)}.__getitem__)
-    buffers = [np.frombuffer(image, np.uint8), np.zeros(layer.output.nbytes(config), np.uint8)]
-    buffers += [pack(config, tensor, arrays[name]).reshape(-1) for name, tensor in tensors.items()]
-    starts, memory = [], np.zeros(sum(-(-len(b) // 64) * 64 for b in buffers), np.uint8)
-    at = 0
-    for buffer in buffers:
-        starts.append(at)
-        memory[at : at + len(buffer)] = buffer
-        at += -(-len(buffer) // 64) * 64
-    Functional(config, memory).run(program, starts)
-    return unpack(config, layer.output, memory[starts[1] : starts[1] + len(buffers[1])])
+    sizes = [len(image), layer.output.nbytes(config), *(tensor.nbytes(config) for tensor in tensors.values())]
+    starts = [sum(-(-size // 64) * 64 for size in sizes[:at]) for at in range(len(sizes) + 1)]
+    memory = np.zeros(starts[-1], np.uint8)
+    memory[: len(image)] = np.frombuffer(image, np.uint8)
+    for start, (name, tensor) in zip(starts[2:], tensors.items(), strict=False):
+        pack(port(config, tensor, start), arrays[name].reshape(-1).view(np.uint8), memory)
+    Functional(config, memory).run(program, starts[:-1])
+    y = layer.output
+    result = np.zeros((y.batch, y.channels, y.height, y.width), np.uint8 if y.unsigned else np.int8)
+    unpack(port(config, y, starts[1]), memory, result.reshape(-1).view(np.uint8))
+    return result
+
+
+def port(config: Config, tensor: Tensor, offset: int) -> PortLayout:
+    sizes = (tensor.batch, tensor.channels, tensor.height, tensor.width)
+    return PortLayout(*sizes, block_of(config), offset)
 
 
 def others(layer: Layer) -> list[Tensor]:
