@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from heddle.core.codegen.affine import axis as fresh_axis
@@ -13,9 +13,30 @@ from heddle.core.codegen.lower import Lowering
 from heddle.core.codegen.lower.windows import window_of
 from heddle.core.codegen.tensor import Compute, load, position, walk
 from heddle.core.ir import Value
-from heddle.core.ops.scalar import Expr
+from heddle.core.ops.scalar import Expr, cast
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
 
 F32 = np.dtype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Dequantized:
+    """What a float tensor is made of: integers less a zero point, times a scale, both along `axis` where not single."""
+
+    source: Value
+    scale: Array
+    zero_point: Array
+    axis: int
+
+
+@dataclass(frozen=True, eq=False)
+class Quantized:
+    """How sums of bytes become floats: of the source less `zero_point` times weights, by `scale` for each channel."""
+
+    zero_point: int
+    scale: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,19 +52,45 @@ class Sliding:
     groups: int = 1
     weights: Value | None = None
     padded: tuple[int, int] | None = None
+    quantized: Quantized | None = None
 
 
-def take_sliding(op: Lowering) -> bool:
-    """Add the computation of a node that image kernels can do; False, and nothing added, for any other."""
+def take_dequantized(op: Lowering, known: dict[Value, Dequantized]) -> bool:
+    """Remember where a float tensor comes from; one that is made of constants is a constant."""
+    if op.node.op != "DequantizeLinear" or op.output.dtype != F32 or op.attrs["block_size"]:
+        return False
+    scale, zero = op.known(1), op.known(2)
+    if scale is None or scale.dtype != F32 or (zero is None and op.operand(2) is not None):
+        return False
+    source = op[0]
+    if source.dtype.name not in ("uint8", "int8", "int32"):
+        return False
+    zero = np.zeros(scale.shape, np.int32) if zero is None else zero.astype(np.int32)
+    axis = op.attrs["axis"] % max(len(source.shape), 1)
+    known[op.output] = Dequantized(source, scale, zero, axis)
+    integers = op.known(0)
+    if integers is None:
+        return False
+    shape = [-1 if i == axis else 1 for i in range(len(source.shape))] if scale.size > 1 else []
+    floats = (integers.astype(np.int32) - zero.reshape(shape)).astype(np.float32) * scale.reshape(shape)
+    op.tables[op.output] = np.asarray(floats, np.float32).reshape(source.shape)
+    return True
+
+
+def take_sliding(op: Lowering, known: dict[Value, Dequantized]) -> bool:
+    """Add the computation of a node that image kernels can do; False, and nothing added, for any other.
+
+    `known` are the tensors that are made of integers.
+    """
     x = op.operand(0)
     if x is None or x.dtype != F32 or len(x.shape) != 4 or 0 in x.shape or 0 in op.output.shape:
         return False
     if any(value is not None for value in op.node.outputs[1:]):
         return False
     if op.node.op == "Conv":
-        return _take_conv(op)
+        return _take_conv(op, known)
     if op.node.op in ("MaxPool", "AveragePool"):
-        return _take_pool(op)
+        return _take_pool(op, known.get(x))
     if op.node.op in ("GlobalAveragePool", "GlobalMaxPool"):
         kind: Literal["whole max", "whole average"] = "whole max" if op.node.op == "GlobalMaxPool" else "whole average"
         _add(op, Sliding(kind, x, Window((x.shape[2], x.shape[3]))))
@@ -67,16 +114,31 @@ def is_direct(step: Compute, leaf: Expr) -> bool:
     return all(a.op == b.op and a.value == b.value for a, b in zip(leaf.args[1:], wanted, strict=True))
 
 
-def _take_conv(op: Lowering) -> bool:
+def _take_conv(op: Lowering, known: dict[Value, Dequantized]) -> bool:
     if op.known(1) is None:
         return False
+    x, w = known.get(op[0]), known.get(op[1])
     window = window_of(op, op[1].shape[2:], op[0].shape[2:])
     made = Window(_pair(window.kernel), _pair(window.strides), _pair(window.dilations), _pair(window.before))
-    _add(op, Sliding("conv", op[0], made, op.attrs["group"], op[1]), op.operand(2))
+    group = op.attrs["group"]
+    bytes_ = x is not None and w is not None and _in_bytes(x, w) and op[1].shape[1] > 1
+    if bytes_ and x is not None and w is not None:
+        scale = np.resize((x.scale.reshape(()).astype(np.float64) * w.scale).astype(np.float32), op[1].shape[0])
+        form = Quantized(int(x.zero_point.reshape(())), scale)
+        _add(op, Sliding("conv", x.source, made, group, w.source, quantized=form), op.operand(2))
+    else:
+        _add(op, Sliding("conv", op[0], made, group, op[1]), op.operand(2))
     return True
 
 
-def _take_pool(op: Lowering) -> bool:
+def _in_bytes(x: Dequantized, w: Dequantized) -> bool:
+    """Whether a convolution of these can be done in sums of bytes."""
+    single = x.scale.size == 1 and x.source.dtype.name in ("uint8", "int8")
+    by_filter = w.scale.size == 1 or w.axis == 0
+    return single and by_filter and w.source.dtype.name == "int8" and not w.zero_point.any()
+
+
+def _take_pool(op: Lowering, known: Dequantized | None) -> bool:
     window = window_of(op, op.attrs["kernel_shape"], op[0].shape[2:])
     spans = zip(
         window.kernel, window.dilations, window.strides, window.before, window.out, op[0].shape[2:], strict=True
@@ -86,7 +148,10 @@ def _take_pool(op: Lowering) -> bool:
         if (kernel - 1) * dilation < before or last >= size:
             return False
     made = Window(_pair(window.kernel), _pair(window.strides), _pair(window.dilations), _pair(window.before))
-    if op.node.op == "MaxPool":
+    if op.node.op == "MaxPool" and known is not None and known.scale.size == 1 and known.scale.reshape(()) > 0:
+        # A greater byte is a greater float: the greatest is found among the bytes.
+        _add(op, Sliding("max", known.source, made), known=known)
+    elif op.node.op == "MaxPool":
         _add(op, Sliding("max", op[0], made))
     else:
         padded = _pair(window.after) if op.attrs["count_include_pad"] else None
@@ -94,10 +159,13 @@ def _take_pool(op: Lowering) -> bool:
     return True
 
 
-def _add(op: Lowering, sliding: Sliding, bias: Value | None = None) -> None:
+def _add(op: Lowering, sliding: Sliding, bias: Value | None = None, known: Dequantized | None = None) -> None:
     axes = tuple(only_axis(fresh_axis(size, name)) for size, name in zip(op.output.shape, "ncyx", strict=True))
     where = [position(of_axis(axis)) for axis in axes]
-    body = Expr("contraction", F32, (load(sliding.source, 0, 0, 0, 0), *where), sliding)
+    dtype = F32 if known is None else known.source.dtype
+    body = Expr("contraction", dtype, (load(sliding.source, 0, 0, 0, 0), *where), sliding)
+    if known is not None:
+        body = cast(cast(body, "int32") - int(known.zero_point.reshape(())), F32) * float(known.scale.reshape(()))
     if bias is not None:
         body = body + load(bias, of_axis(axes[1]))
     op.add(Compute(op.output, axes, body, node=op.label))

@@ -109,6 +109,27 @@ def inlined(consumer: Compute, producer: Compute) -> Compute:
     return replace(consumer, body=rewrite(consumer.body, leaf=leaf))
 
 
+def wideners_into_readers(steps: Sequence[Step], kept: Sequence[Value]) -> list[Step]:
+    """Pointwise steps that make wider elements of narrow ones (as dequantization does), made part of every reader that
+    is pointwise: to compute them again costs less than to keep their results in memory."""
+    result = list(steps)
+    uses = Uses.of(steps, kept)
+    for number in range(len(steps)):
+        current = result[number]
+        if not isinstance(current, Compute) or not is_pointwise(current) or not _widens(current):
+            continue
+        for reader in uses.readers.get(current.output, []):
+            consumer = result[reader] if reader >= 0 else None
+            if isinstance(consumer, Compute) and is_pointwise(consumer) and _points(consumer) == _points(current):
+                result[reader] = inlined(consumer, current)
+    return result
+
+
+def _widens(step: Compute) -> bool:
+    large = [item.source for item in loads(step.body) if (item.source.tensor.size or 0) > 1]
+    return len(set(large)) == 1 and large[0].dtype.itemsize < step.output.dtype.itemsize
+
+
 def pointwise_into_readers(steps: Sequence[Step], kept: Sequence[Value]) -> list[Step]:
     """Every pointwise step that has one reader, which is pointwise and no larger, made part of it."""
     result: list[Step | None] = list(steps)

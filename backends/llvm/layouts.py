@@ -14,7 +14,7 @@ import numpy as np
 from heddle.backends.llvm.convolutions import F32, Sliding, is_direct, sliding_of
 from heddle.backends.llvm.fusion import Uses, identity, is_pointwise, read_by
 from heddle.backends.llvm.products import located
-from heddle.backends.llvm.tails import fits, operands_of, tail_of
+from heddle.backends.llvm.tails import dequantizing, fits, operands_of, tail_of
 from heddle.core.codegen.affine import flatten, of_axis
 from heddle.core.codegen.kernels import conv, depthwise, winograd
 from heddle.core.codegen.kernels.image import Image
@@ -24,25 +24,34 @@ from heddle.core.codegen.kernels.pool import Pool, pool, whole_pool
 from heddle.core.codegen.kernels.tail import Place, Tail
 from heddle.core.codegen.llvm import Function
 from heddle.core.codegen.lower import Step
+from heddle.core.codegen.narrow import storage_type
 from heddle.core.codegen.target import Target
 from heddle.core.codegen.template import Argument, Functions, template
 from heddle.core.codegen.tensor import Check, Compute
+from heddle.core.codegen.values import F32 as FLOAT
+from heddle.core.codegen.values import I32
 from heddle.core.ir import Graph, Names, TensorType, Value, tensor
 from heddle.core.ops.scalar import Expr
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+HELD = ("float32", "uint8", "int8")
+"""The dtypes of images."""
 FEW = 4
 """As many channels as this lie side by side in a first layer's input, instead of filling a part of a vector."""
 
 
 @dataclass(frozen=True)
 class Blocked:
-    """An image in memory: its geometry, the value that holds it and at which byte."""
+    """An image in memory: its geometry, the value that holds it and at which byte.
+
+    Signed bytes are `biased` in blocks: 128 greater, hence unsigned, as the instruction that multiplies them wants.
+    """
 
     image: Image
     value: Value
     offset: int = 0
+    biased: bool = False
 
     @property
     def argument(self) -> Argument:
@@ -63,7 +72,7 @@ def accepts_tail(step: Compute) -> bool:
 def _operand_kind(step: Compute, item: Expr, whole: bool = False) -> str | None:
     """How an operand lies beside an image: `single`, `channel`, `image`, or None for any other way."""
     value, indices = item.value.source, item.value.indices
-    if value.dtype != F32:
+    if value.dtype.name not in (*HELD, "int32"):
         return None
     axes = [axis for axis in step.axes if axis.extent != 1]
     strided = located(value, flatten(indices, value.shape), axes)
@@ -74,7 +83,7 @@ def _operand_kind(step: Compute, item: Expr, whole: bool = False) -> str | None:
         return "single"
     if moving == [step.axes[1]]:
         return "channel"
-    if identity(indices, step.axes) and value.shape == step.output.shape and not whole:
+    if identity(indices, step.axes) and value.shape == step.output.shape and not whole and value.dtype.name in HELD:
         return "image"
     return None
 
@@ -95,6 +104,7 @@ class Layouts:
         self.target, self.strict, self.lanes = target, strict, target.lanes(4)
         self.uses = Uses.of(steps, graph.outputs)
         self.halos: dict[Value, tuple[int, int, int, int]] = {}
+        self.fills: dict[Value, int] = {}
         self.blocked: dict[Value, Blocked] = {}
         self.turned: dict[tuple[Value, int], Blocked] = {}
         self.plain = {*graph.inputs, *tables}
@@ -131,6 +141,7 @@ class Layouts:
                 reach = sliding.window.reach(bare, out)
                 before = self.halos.get(sliding.source, (0, 0, 0, 0))
                 self.halos[sliding.source] = tuple(map(max, reach, before))  # type: ignore[assignment]
+                self.fills.setdefault(sliding.source, _fill(sliding))
         for value in images:
             if value in parts and value not in self.blocked:
                 self._place_parts(value, parts[value])
@@ -144,7 +155,12 @@ class Layouts:
 
     def _is_map(self, step: Compute, images: dict[Value, None]) -> bool:
         """Whether a step is elementwise work on an image, so that its result may be one as well."""
-        if not is_pointwise(step) or len(step.output.shape) != 4 or step.output.dtype != F32 or not _whole(step):
+        if (
+            not is_pointwise(step)
+            or len(step.output.shape) != 4
+            or step.output.dtype.name not in HELD
+            or not _whole(step)
+        ):
             return False
         operands = _loads_of(step.body)
         kinds = [_operand_kind(step, item) for item in operands]
@@ -166,7 +182,7 @@ class Layouts:
 
     def _part(self, step: Compute) -> tuple[Value, int] | None:
         assert step.at is not None
-        if step.body.op != "load" or len(step.output.shape) != 4 or step.output.dtype != F32:
+        if step.body.op != "load" or len(step.output.shape) != 4 or step.output.dtype.name not in HELD:
             return None
         source, axes = step.body.value.source, step.axes
         if not identity(step.body.value.indices, axes) or source.shape != tuple(a.extent for a in axes):
@@ -182,10 +198,11 @@ class Layouts:
         self.blocked[value] = whole
         producers = {s.output: s for s in self.steps if isinstance(s, Compute) and self._is_windowed(s)}
         for source, channel in parts:
-            offset = channel // self.lanes * whole.image.plane * 4
+            offset = channel // self.lanes * whole.image.plane * value.dtype.itemsize
             own = source in producers and self.uses.only(source) is not None and source not in self.halos
             if own and source not in self.blocked:
-                self.blocked[source] = Blocked(self._within(whole.image, source), whole.value, offset)
+                self.blocked[source] = Blocked(self._within(whole.image, source), whole.value, offset, whole.biased)
+                self.fills[source] = self.fills.get(value, 0)
 
     def _within(self, whole: Image, part: Value) -> Image:
         """The channels of one part, in the memory of a larger image."""
@@ -193,10 +210,19 @@ class Layouts:
 
     def _image(self, value: Value, block: int | None = None) -> Image:
         n, channels, height, width = value.shape
-        return Image(channels, height, width, block or self.lanes, self.halos.get(value, (0, 0, 0, 0)), n)
+        return Image(
+            channels,
+            height,
+            width,
+            block or self.lanes,
+            self.halos.get(value, (0, 0, 0, 0)),
+            n,
+            storage_type(value.dtype),
+        )
 
     def _allocate(self, value: Value, image: Image) -> Blocked:
-        return Blocked(image, self.names.fresh(f"{value.name}.blocked", tensor("float32", image.size)))
+        held = self.names.fresh(f"{value.name}.blocked", tensor(value.dtype, image.size))
+        return Blocked(image, held, biased=value.dtype.name == "int8")
 
     # -- steps -------------------------------------------------------------------------------------------------
 
@@ -225,25 +251,30 @@ class Layouts:
         self.plain.add(value)
         source = self.blocked[value]
         image = replace(self._image(value, 1), halo=(0, 0, 0, 0))
-        self._repack(source, Blocked(image, value))
+        self._repack(source, Blocked(image, value), 0)
 
-    def _make_blocked(self, value: Value, block: int) -> Blocked:
-        """A value in blocks, made from plain memory where it is not there yet."""
-        if value in self.blocked and self.blocked[value].image.block == block:
-            return self.blocked[value]
+    def _make_blocked(self, value: Value, block: int, fill: int | None = None) -> Blocked:
+        """A value in blocks, made from plain memory where it is not there yet; `fill` is what its halo must hold."""
+        found = self.blocked.get(value)
+        if found is not None and found.image.block == block:
+            if fill in (None, self.fills.get(value, 0)) or not any(found.image.halo):
+                return found
+            block = -block  # a copy of its own, with another halo
         if (value, block) not in self.turned:
             self._make_plain(value)
             plain = Blocked(replace(self._image(value, 1), halo=(0, 0, 0, 0)), value)
-            made = self._allocate(value, self._image(value, block))
-            if made.image == plain.image:
+            made = self._allocate(value, self._image(value, abs(block)))
+            if made.image == plain.image and not made.biased:
                 return plain
-            self._repack(plain, made)
+            self._repack(plain, made, self.fills.get(value, 0) if fill is None else fill)
             self.turned[value, block] = made
         return self.turned[value, block]
 
-    def _repack(self, source: Blocked, out: Blocked) -> None:
+    def _repack(self, source: Blocked, out: Blocked, fill: int) -> None:
+        flip = source.biased != out.biased
+
         def functions(name: str) -> list[Function]:
-            return repack(name, self.target, source.image, out.image, internal=False)
+            return repack(name, self.target, source.image, out.image, fill=fill, flip=flip, internal=False)
 
         self.made.append(template(out.value, [source.value], [source.argument, out.argument], functions))
 
@@ -252,8 +283,9 @@ class Layouts:
         whole, part = self.blocked[step.output], self.blocked[source]
         if part.value is whole.value:
             return
-        offset = channel // self.lanes * whole.image.plane * 4
-        self._repack(part, Blocked(self._within(whole.image, source), whole.value, offset))
+        offset = channel // self.lanes * whole.image.plane * source.dtype.itemsize
+        held = Blocked(self._within(whole.image, source), whole.value, offset, whole.biased)
+        self._repack(part, held, self.fills.get(step.output, 0))
 
     def _emit_map(self, step: Compute) -> None:
         """Elementwise work: the first image that is read goes in as the accumulator."""
@@ -261,14 +293,24 @@ class Layouts:
         first = next(i for i in operands if _operand_kind(step, i) == "image" and i.value.source in self.blocked)
         places, pointers = self._operands(step, [item for item in operands if item is not first])
         source, out = self._make_blocked(first.value.source, self.lanes), self.blocked[step.output]
-        tail = tail_of(self.target, step.body, first, places)
+        tail = self._tail(step, first, places, out)
+        fill = self.fills.get(step.output, 0)
 
         def functions(name: str) -> list[Function]:
-            return _clearing(name, out.image, 1, lambda n: mapped(n, self.target, source.image, out.image, tail))
+            return _clearing(name, out.image, fill, 1, lambda n: mapped(n, self.target, source.image, out.image, tail))
 
         reads = [source.value, *(argument.value for argument in pointers)]
         arguments = [source.argument, out.argument, *pointers]
         self.made.append(template(out.value, reads, arguments, functions, node=step.node))
+
+    def _tail(self, step: Compute, leaf: Expr, places: Sequence[tuple[Expr, Place]], out: Blocked | None) -> Tail:
+        """The tail of a step, with the bytes turned that are biased in memory."""
+        signed = np.dtype(np.int8)
+        images = [item for item, _ in places if _operand_kind(step, item) == "image"]
+        biased = [item for item in (*images, leaf) if item.dtype == signed]
+        if out is not None and out.biased:
+            biased.append(step.body)
+        return tail_of(self.target, step.body, leaf, places, biased)
 
     def _operands(self, step: Compute, items: Sequence[Expr]) -> tuple[list[tuple[Expr, Place]], list[Argument]]:
         """Where the operands of a tail lie beside an image, and pointers to them."""
@@ -284,11 +326,11 @@ class Layouts:
                 pointers.append(blocked.argument)
             elif kind == "single":
                 self._make_plain(value)
-                places.append((item, Place((0, 0, 0, 0), 0)))
-                pointers.append(Argument(value, offset.constant * 4))
+                places.append((item, Place((0, 0, 0, 0), 0, storage_type(value.dtype))))
+                pointers.append(Argument(value, offset.constant * value.dtype.itemsize))
             else:
                 self._make_plain(value)
-                places.append((item, Place((0, self.lanes, 0, 0))))
+                places.append((item, Place((0, self.lanes, 0, 0), 1, storage_type(value.dtype))))
                 stride = offset.stride(step.axes[1]) or 0
                 pointers.append(self._per_channel(value, offset.constant, stride, step.axes[1].extent))
         return places, pointers
@@ -297,13 +339,18 @@ class Layouts:
         """A vector with an element per channel, filled up to whole vectors."""
         array = self.tables.get(value)
         if array is None:
-            return Argument(value, start * 4)
+            return Argument(value, start * value.dtype.itemsize)
         key = (value, start, stride)
         if key not in self.padded:
-            filled = np.zeros(-(-channels // self.lanes) * self.lanes, np.float32)
-            filled[:channels] = array.reshape(-1)[start : start + stride * channels : stride]
-            self.padded[key] = self.table(f"{value.name}.channels", filled)
+            chosen = array.reshape(-1)[start : start + stride * channels : stride]
+            self.padded[key] = self.channels(f"{value.name}.channels", chosen)
         return Argument(self.padded[key])
+
+    def channels(self, stem: str, array: Array) -> Value:
+        """A constant with an element per channel, filled up to whole vectors."""
+        filled = np.zeros(-(-array.size // self.lanes) * self.lanes, array.dtype)
+        filled[: array.size] = array
+        return self.table(stem, filled)
 
     def table(self, stem: str, array: Array) -> Value:
         """A constant of the region."""
@@ -317,9 +364,10 @@ class Layouts:
         whole = sliding.kind.startswith("whole")
         channels = sliding.source.shape[1]
         few = sliding.kind == "conv" and channels <= FEW and sliding.source not in self.blocked
-        source = self._make_blocked(sliding.source, channels if few else self.lanes)
+        block = (FEW if sliding.quantized else channels) if few else self.lanes
+        source = self._make_blocked(sliding.source, block, _fill(sliding) if sliding.kind == "conv" else None)
         places, pointers = self._operands(step, operands_of(step.body, leaf))
-        tail = tail_of(self.target, step.body, leaf, places)
+        tail = self._tail(step, leaf, places, None if whole else self.blocked[step.output])
         if whole:
             self._emit_whole(step, sliding, source, tail, pointers)
             return
@@ -335,7 +383,7 @@ class Layouts:
     ) -> None:
         kind = "max" if sliding.kind == "whole max" else "average"
         tail = replace(tail, operands=tuple(replace(p, strides=p.strides[:2]) for p in tail.operands))
-        place = Place((source.image.channels, self.lanes))
+        place = Place((source.image.channels, self.lanes), 1, storage_type(step.output.dtype))
 
         def functions(name: str) -> list[Function]:
             return whole_pool(name, self.target, source.image, place, kind, tail, internal=False)  # type: ignore[arg-type]
@@ -351,6 +399,9 @@ class Layouts:
         assert sliding.weights is not None
         weights, target = self.tables[sliding.weights], self.target
         problem = conv.Conv(source.image, out.image, sliding.window, sliding.groups)
+        if sliding.quantized is not None:
+            tail, before = self._dequantizing(sliding, weights, tail)
+            pointers = [*before, *pointers]
         alone = sliding.groups == source.image.channels == out.image.channels and source.image.block == self.lanes
         room = 0
         if alone and sliding.groups > 1:
@@ -358,7 +409,7 @@ class Layouts:
             plan = depthwise.default(single, target)
             packed = depthwise.pack(weights, single)
             make: Functions = lambda name: depthwise.depthwise(name, target, single, plan, tail)  # noqa: E731
-        elif not self.strict and winograd.applies(problem) and self._filtering_pays(problem):
+        elif sliding.quantized is None and self._filtering_pays(problem):
             filtered = winograd.default(problem, target)
             packed = winograd.pack(weights, problem, target, filtered)
             room = winograd.scratch_bytes(problem, filtered)
@@ -372,7 +423,20 @@ class Layouts:
         last = Argument(scratch or table)
         self._add(step, [source.argument, Argument(table)], [last], out, pointers, make, scratch)
 
+    def _dequantizing(self, sliding: Sliding, weights: Array, tail: Tail) -> tuple[Tail, list[Argument]]:
+        """The tail of sums of bytes, and the two vectors by channel that it needs."""
+        assert sliding.quantized is not None
+        assert sliding.weights is not None
+        totals = weights.astype(np.int64).sum(axis=(1, 2, 3)) * _fill(sliding)
+        shift = self.channels(f"{sliding.weights.name}.shift", totals.astype(np.int32))
+        scale = self.channels(f"{sliding.weights.name}.scale", sliding.quantized.scale)
+        places = (Place((0, self.lanes, 0, 0), 1, kind) for kind in (I32, FLOAT))
+        return dequantizing(tail, *places), [Argument(shift), Argument(scale)]
+
     def _filtering_pays(self, problem: conv.Conv) -> bool:
+        """Whether minimal filtering is allowed, possible and faster."""
+        if self.strict or not winograd.applies(problem):
+            return False
         return winograd.cycles(problem, self.target) < conv.cycles(problem, self.target)
 
     def _add(
@@ -390,18 +454,25 @@ class Layouts:
         reads = [a.value for a in (*before, *pointers)]
 
         def functions(name: str) -> list[Function]:
-            return _clearing(name, out.image, len(before), make)
+            return _clearing(name, out.image, self.fills.get(step.output, 0), len(before), make)
 
         self.made.append(template(out.value, reads, arguments, functions, scratch, step.node))
 
 
-def _clearing(name: str, out: Image, position: int, make: Functions) -> list[Function]:
-    """A kernel that clears the halo of its parameter number `position` before it does its work."""
+def _fill(sliding: Sliding) -> int:
+    """What stands for zero in the memory of a convolution's source."""
+    if sliding.quantized is None:
+        return 0
+    return sliding.quantized.zero_point + (128 if sliding.source.dtype.name == "int8" else 0)
+
+
+def _clearing(name: str, out: Image, fill: int, position: int, make: Functions) -> list[Function]:
+    """A kernel that fills the halo of its parameter number `position` before it does its work."""
     functions = make(f"{name}.work")
     work = functions[-1]
     entry = Function(name, [(key, "ptr") for key, _ in work.parameters], attributes="nounwind")
     arguments = [entry[key] for key, _ in work.parameters]
-    clear_halo(entry, out, arguments[position])
+    clear_halo(entry, out, arguments[position], fill)
     entry.invoke(work, arguments)
     return [*functions, entry]
 

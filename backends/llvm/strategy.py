@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from heddle.backends.llvm.convolutions import sliding_of, take_sliding
+from heddle.backends.llvm.convolutions import Dequantized, sliding_of, take_dequantized, take_sliding
 from heddle.backends.llvm.fusion import (
     into_one_reader,
     is_movement,
@@ -14,6 +14,7 @@ from heddle.backends.llvm.fusion import (
     pointwise_into_readers,
     read_by,
     through_views,
+    wideners_into_readers,
 )
 from heddle.backends.llvm.layouts import Layouts, accepts_tail
 from heddle.backends.llvm.normalizations import rows_of, take_rows
@@ -32,18 +33,21 @@ class Kernels:
     def __init__(self, strict: bool = False) -> None:
         """`strict` keeps to sums in the order of their definition: no minimal filtering."""
         self.strict = strict
+        self.dequantized: dict[Value, Dequantized] = {}
 
     def take(self, lowering: Lowering) -> bool:
-        return take_sliding(lowering) or take_rows(lowering)
+        taken = take_dequantized(lowering, self.dequantized) or take_sliding(lowering, self.dequantized)
+        return taken or take_rows(lowering)
 
     def improve(
         self, graph: Graph, steps: Sequence[Step], tables: dict[Value, NDArray[Any]], names: Names, target: Target
     ) -> list[Step]:
-        steps = pointwise_into_readers(through_views(steps), graph.outputs)
+        steps = pointwise_into_readers(wideners_into_readers(through_views(steps), graph.outputs), graph.outputs)
         movements = {step.output: step for step in steps if isinstance(step, Compute) and is_movement(step)}
         steps = [_with_movement(step, movements) for step in steps]
         steps = into_one_reader(steps, graph.outputs, _is_product, _is_product)
         steps = into_one_reader(steps, graph.outputs, _is_sliding, accepts_tail)
+        steps = _needed(steps, graph.outputs)
         steps = Layouts(graph, steps, tables, names, target, self.strict).run()
         return _needed([_kernel(step, tables, names, target) for step in steps], graph.outputs)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 from heddle.backends.llvm.fusion import OPAQUE
 from heddle.core.codegen.kernels.tail import Place, Tail
@@ -11,7 +11,7 @@ from heddle.core.codegen.narrow import register_type
 from heddle.core.codegen.numeric import Context, apply, literal
 from heddle.core.codegen.target import Target
 from heddle.core.codegen.tensor import walk
-from heddle.core.codegen.values import F32, PTR, Value
+from heddle.core.codegen.values import F32, I8, PTR, Value, constant
 from heddle.core.codegen.vmath import AVAILABLE
 from heddle.core.ops.scalar import Expr
 from heddle.core.runtime.abi import MATH
@@ -43,29 +43,48 @@ def fits(body: Expr, leaf: Expr) -> bool:
             return False
         if item.op in MATH and (item.op, register_type(item.dtype)) not in AVAILABLE:
             return False
-    return register_type(body.dtype) == F32
+    return register_type(body.dtype) in (F32, I8)
 
 
-def tail_of(target: Target, body: Expr, leaf: Expr, places: Sequence[tuple[Expr, Place]]) -> Tail:
-    """The tail that computes `body` from the value of `leaf` and of the loads that `places` names."""
-    numbers = {id(load): number for number, (load, _) in enumerate(places)}
+def tail_of(
+    target: Target, body: Expr, leaf: Expr, places: Sequence[tuple[Expr, Place]], biased: Collection[Expr] = ()
+) -> Tail:
+    """The tail that computes `body` from the value of `leaf` and of the loads that `places` names.
+
+    The expressions in `biased`, of int8, are 128 greater in memory.
+    """
+    flipped = {id(item) for item in biased}
+
+    def turned(f: Function, item: Expr, value: Value) -> Value:
+        return f.binary("xor", value, constant(-128, value.type)) if id(item) in flipped else value
 
     def emit(f: Function, accumulator: Value, operands: Sequence[Value]) -> Value:
-        done: dict[int, Value] = {id(leaf): accumulator}
+        done: dict[int, Value] = {id(leaf): turned(f, leaf, accumulator)}
+        for (load, _), value in zip(places, operands, strict=True):
+            done[id(load)] = turned(f, load, value)
         context = Context(f, target, Value("null", PTR))
-        return _evaluate(context, body, done, {key: operands[number] for key, number in numbers.items()})
+        return turned(f, body, _evaluate(context, body, done, accumulator.type.lanes))
 
     return Tail(emit, tuple(place for _, place in places))
 
 
-def _evaluate(c: Context, item: Expr, done: dict[int, Value], loads: Mapping[int, Value]) -> Value:
-    found = done.get(id(item)) or loads.get(id(item))
+def dequantizing(tail: Tail, shift: Place, scale: Place) -> Tail:
+    """The tail of a sum of bytes: less `shift`, times `scale` as a float, it goes on to `tail`."""
+
+    def emit(f: Function, accumulator: Value, operands: Sequence[Value]) -> Value:
+        exact = f.sub(accumulator, operands[0])
+        return tail.emit(f, f.mul(f.convert("sitofp", exact, F32), operands[1]), operands[2:])
+
+    return Tail(emit, (shift, scale, *tail.operands))
+
+
+def _evaluate(c: Context, item: Expr, done: dict[int, Value], lanes: int) -> Value:
+    found = done.get(id(item))
     if found is None:
-        lanes = next(iter(done.values())).type.lanes
         if item.op == "const":
             found = literal(item.value, item.dtype, lanes)
         else:
-            args = [_evaluate(c, arg, done, loads) for arg in item.args]
+            args = [_evaluate(c, arg, done, lanes) for arg in item.args]
             found = apply(c, item.op, item.dtype, item.args[-1].dtype, args)
         done[id(item)] = found
     return found

@@ -8,7 +8,7 @@ from heddle.core.codegen.kernels.blocking import chunks, each
 from heddle.core.codegen.kernels.image import Image
 from heddle.core.codegen.llvm import NO_UNROLL, Function
 from heddle.core.codegen.target import Target
-from heddle.core.codegen.values import Index, Value, prefix_mask
+from heddle.core.codegen.values import Index, Value, constant, prefix_mask
 
 
 def transpose_registers(f: Function, rows: Sequence[Value]) -> list[Value]:
@@ -51,9 +51,11 @@ def clear_halo(f: Function, image: Image, base: Value, fill: int = 0) -> None:
 
 
 def repack(
-    name: str, target: Target, source: Image, out: Image, *, fill: int = 0, internal: bool = True
+    name: str, target: Target, source: Image, out: Image, *, fill: int = 0, flip: bool = False, internal: bool = True
 ) -> list[Function]:
     """The kernel `(a, out)` that copies an image into another layout and fills the new one's halo with a byte.
+
+    `flip` turns the sign bit of every byte, on the way between signed bytes and biased, unsigned ones.
 
     Between NCHW (block 1) and blocks of a vector, from NCHW to few channels side by side, and between halos.
     """
@@ -64,13 +66,14 @@ def repack(
     lanes = target.lanes(4)
     a, b = f.gep(f["a"], source.origin, source.scalar), f.gep(f["out"], out.origin, out.scalar)
     if source.block == out.block:
+        assert not flip, f"{name}: bytes are not flipped where rows are copied"
         _copy_rows(f, source, out, a, b)
     elif {source.block, out.block} == {1, lanes}:
-        _transpose(f, source, out, a, b, lanes)
+        _transpose(f, source, out, a, b, lanes, flip)
     else:
         assert source.block == 1, f"{name}: no way from blocks of {source.block} to blocks of {out.block}"
         assert out.channels <= out.block < lanes
-        _interleave(f, source, out, a, b, lanes)
+        _interleave(f, source, out, a, b, lanes, flip)
     return [f]
 
 
@@ -87,7 +90,7 @@ def _copy_rows(f: Function, source: Image, out: Image, a: Value, b: Value) -> No
                 f.copy(to, from_, source.width * source.block * size)
 
 
-def _transpose(f: Function, source: Image, out: Image, a: Value, b: Value, lanes: int) -> None:
+def _transpose(f: Function, source: Image, out: Image, a: Value, b: Value, lanes: int, flip: bool) -> None:
     """Squares of channels by pixels; where neither side has a halo, the image is one row."""
     if not any((*source.halo, *out.halo)):
         rows, row = 1, source.height * source.width
@@ -105,14 +108,15 @@ def _transpose(f: Function, source: Image, out: Image, a: Value, b: Value, lanes
         zero = Value("zeroinitializer", vector)
         if source is plain:
             rows = [
-                _load(f, f.gep(a, f.plus(near, c * plain.plane), scalar), zero, width) if c < channels else zero
+                _load(f, f.gep(a, f.plus(near, c * plain.plane), scalar), zero, width, flip) if c < channels else zero
                 for c in range(lanes)
             ]
             for i, pixel in enumerate(transpose_registers(f, rows)[:width]):
                 f.store(pixel, f.gep(b, f.plus(far, i * lanes), scalar))
         else:
             pixels = [
-                f.load(vector, f.gep(a, f.plus(far, i * lanes), scalar)) if i < width else zero for i in range(lanes)
+                _load(f, f.gep(a, f.plus(far, i * lanes), scalar), zero, lanes, flip) if i < width else zero
+                for i in range(lanes)
             ]
             for c, values in enumerate(transpose_registers(f, pixels)[:channels]):
                 address = f.gep(b, f.plus(near, c * plain.plane), scalar)
@@ -132,13 +136,15 @@ def _transpose(f: Function, source: Image, out: Image, a: Value, b: Value, lanes
                         square(channels, n, f.plus(i, offset), y, width, x)
 
 
-def _load(f: Function, address: Value, zero: Value, width: int) -> Value:
+def _load(f: Function, address: Value, zero: Value, width: int, flip: bool) -> Value:
     if width == zero.type.lanes:
-        return f.load(zero.type, address)
-    return f.masked_load(zero.type, address, prefix_mask(width, zero.type.lanes))
+        loaded = f.load(zero.type, address)
+    else:
+        loaded = f.masked_load(zero.type, address, prefix_mask(width, zero.type.lanes))
+    return f.binary("xor", loaded, constant(-128, zero.type)) if flip else loaded
 
 
-def _interleave(f: Function, source: Image, out: Image, a: Value, b: Value, lanes: int) -> None:
+def _interleave(f: Function, source: Image, out: Image, a: Value, b: Value, lanes: int, flip: bool) -> None:
     """Few channels from planes to side by side: a vector of pixels of each, woven by shuffles."""
     channels, scalar = out.block, source.scalar
     zero = Value("zeroinitializer", scalar.of(lanes))
@@ -147,7 +153,7 @@ def _interleave(f: Function, source: Image, out: Image, a: Value, b: Value, lane
             for width, x in each(f, chunks(source.width, lanes)):
                 start = f.plus(f.times(n, source.step), f.plus(f.times(y, source.row), x))
                 planes = [
-                    _load(f, f.gep(a, f.plus(start, c * source.plane), scalar), zero, width)
+                    _load(f, f.gep(a, f.plus(start, c * source.plane), scalar), zero, width, flip)
                     if c < source.channels
                     else zero
                     for c in range(channels)
