@@ -75,7 +75,8 @@ def _digest(
     compiler: Compiler,
 ) -> str:
     """A digest of all that the library depends on; paths count, because assertions and coverage name them."""
-    files = [*design.files, *cpp_sources(spec), *sorted(RUNTIME.glob("*.h")), Path(__file__).with_name("harness.py")]
+    own = [*sorted(RUNTIME.glob("*.h")), Path(__file__), Path(__file__).with_name("harness.py")]
+    files = [*design.files, *cpp_sources(spec), *own]
     wanted = [asdict(clock) for clock in spec.clocks] + [asdict(reset) for reset in spec.resets]
     described = [
         [bus.name, bus.kind, bus.leads, {role: port.name for role, port in bus.ports.items()}] for bus in buses
@@ -119,7 +120,7 @@ def _make(
     (work / "slow.cpp").write_text(_together(_made(lists, "VM_CLASSES_SLOW") + _made(lists, "VM_SUPPORT_SLOW")))
     objects = []
     for source, level in (
-        (work / "dut.cpp", "-O3"),
+        (work / "dut.cpp", "-O3" if "--noassert" in flags else "-O1"),
         (work / "slow.cpp", "-O1"),
         *((p, "-O2") for p in cpp_sources(spec)),
     ):
