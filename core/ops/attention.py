@@ -203,9 +203,7 @@ def linear_attention_type(
     **_: Any,
 ) -> tuple[Type, ...]:
     if update_rule not in UPDATE_RULES:
-        raise GraphError(
-            f"LinearAttention: update_rule is {update_rule!r}, not one of {', '.join(UPDATE_RULES)}"
-        )
+        raise GraphError(f"LinearAttention: update_rule is {update_rule!r}, not one of {', '.join(UPDATE_RULES)}")
     if update_rule.startswith("gated") != (decay is not None) or update_rule.endswith("delta") != (beta is not None):
         raise GraphError(f"LinearAttention: decay and beta do not fit update_rule {update_rule!r}")
     state = query.dtype if past_state is None else past_state.dtype
