@@ -130,7 +130,7 @@ def place(op: Lowering, output: Value, source: Value, best: Value, at: int, keep
 def running(op: Lowering) -> None:
     """Each element from the one before it, in place."""
     source, output = op[0], op.output
-    at = int(op.demand(1, "the axis").reshape(-1)[0]) % len(source.shape)
+    at = 0 if len(source.shape) == 1 else int(op.demand(1, "the axis").reshape(-1)[0]) % len(source.shape)
     size = source.shape[at]
     combine: Callable[[Expr, Expr], Expr] = (lambda a, b: a + b) if op.node.op == "CumSum" else (lambda a, b: a * b)
     first = const(0 if op.node.op == "CumSum" else 1, output.dtype)
