@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import SimpleNamespace
 
-import heddle
 from heddle.core.ir import Value, dtype_name
 from heddle.core.runtime.device import Buffer, Device, DeviceProperties, Event, Finished, MemorySpace, Program
+
+import heddle
 
 
 class Null(heddle.Backend):

@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from heddle.core.plugin import Backend, Cost, Region
     from heddle.core.runtime.artifact import Artifact, Port, Signature
     from heddle.core.runtime.executable import Executable, load
+    from heddle.partition import Demands, Plan
 
 _HOMES = {
     **dict.fromkeys(("compile", "plan"), "heddle.compiler"),
     **dict.fromkeys(("Backend", "Cost", "Region"), "heddle.core.plugin"),
     **dict.fromkeys(("Artifact", "Port", "Signature"), "heddle.core.runtime.artifact"),
     **dict.fromkeys(("Executable", "load"), "heddle.core.runtime.executable"),
+    **dict.fromkeys(("Demands", "Plan"), "heddle.partition"),
     **dict.fromkeys(
         (
             *("ArtifactError", "BackendError", "DeviceError", "GraphError", "HeddleError"),
@@ -49,12 +51,14 @@ __all__ = [
     "Backend",
     "BackendError",
     "Cost",
+    "Demands",
     "DeviceError",
     "Executable",
     "GraphError",
     "HeddleError",
     "InputError",
     "ModelError",
+    "Plan",
     "Port",
     "RefusedError",
     "Region",

@@ -20,7 +20,7 @@ from heddle.core.runtime.artifact import Artifact
 from heddle.core.runtime.device import Device
 from heddle.core.runtime.executable import TIMEOUT, Executable
 from heddle.core.runtime.schedule import Schedule, Step, TensorSpec
-from heddle.partition import Plan
+from heddle.partition import Demands, Plan
 from heddle.partition import plan as partition
 
 Source = str | os.PathLike[str] | bytes | ModelProto
@@ -39,6 +39,7 @@ def compile(
     *,
     place: str = "order",
     strict: bool = False,
+    demands: Demands | None = None,
     options: Options | None = None,
     on_fault: str | None = None,
     keep: Sequence[str] = (),
@@ -49,18 +50,27 @@ def compile(
     """Compile a model (a path, its bytes or a ModelProto) across backends, the most wanted first.
 
     `shapes` fixes symbolic dimensions of inputs by name; without it they are compiled for at the first call with
-    each set of shapes. `place` says how parts are given to backends; `strict` demands that no node falls back to a
-    backend that takes everything while others are listed. `options` are the backends' own, as
-    `{"vta": {"config": "large"}}`. `on_fault="host"` adds host code for every region, which answers when a device
-    fails. `keep` names values inside the model to give out as further outputs. `devices` gives open devices or
-    their options by name, and `timeout` is the most seconds that a step may run on one.
+    each set of shapes. `place` says how parts are given to backends: by `"order"`, or by `"cost"`. `strict` demands
+    that no node falls back to a backend that takes everything while others are listed; `demands` pins or excludes
+    nodes, and more. `options` are the backends' own, as `{"vta": {"config": "large"}}`. `on_fault="host"` adds host
+    code for every region, which answers when a device fails. `keep` names values inside the model to give out as
+    further outputs. `devices` gives open devices or their options by name, and `timeout` is the most seconds that a
+    step may run on one. `progress` is told what is being done.
 
     ModelError when the model is unsound or has operators that Heddle lacks; RefusedError when a node has no place;
     BackendError when a backend fails.
     """
     if on_fault not in (None, HOST):
         raise HeddleError(f"compile: on_fault is {on_fault!r}, it is None or {HOST!r}")
-    job = _Job(model, open_backends(backends, options), place, strict, on_fault == HOST, tuple(keep), progress)
+    job = _Job(
+        model,
+        open_backends(backends, options),
+        place,
+        _demands(demands, strict),
+        on_fault == HOST,
+        tuple(keep),
+        progress,
+    )
     graph = job.graph(shapes)
     inputs, outputs = tuple(map(spec, graph.inputs)), tuple(map(spec, graph.outputs))
     fixed = all(each.shape is not None for each in inputs)
@@ -83,10 +93,11 @@ def plan(
     *,
     place: str = "order",
     strict: bool = False,
+    demands: Demands | None = None,
     options: Options | None = None,
 ) -> Plan:
     """Which backend would compute which part of a model; takes what `compile` takes."""
-    job = _Job(model, open_backends(backends, options), place, strict)
+    job = _Job(model, open_backends(backends, options), place, _demands(demands, strict))
     return job.plan(job.graph(shapes))
 
 
@@ -114,6 +125,11 @@ def spec(value: Value) -> TensorSpec:
     return TensorSpec(value.name, dtype_name(value.type.dtype), value.type.dims)
 
 
+def _demands(given: Demands | None, strict: bool) -> Demands:
+    demands = given or Demands()
+    return replace(demands, strict=True) if strict else demands
+
+
 def _operators(pattern: Pattern) -> set[str]:
     return {node.op for graph in pattern.body.walk() for node in graph.nodes}
 
@@ -125,7 +141,7 @@ class _Job:
     model: Source
     backends: tuple[Backend, ...]
     place: str
-    strict: bool
+    demands: Demands
     survive: bool = False
     keep: tuple[str, ...] = ()
     progress: Progress | None = field(default=None, compare=False)
@@ -152,8 +168,7 @@ class _Job:
         for backend in self.backends:
             graph = run_passes(backend, Phase.BEFORE_PARTITION, graph)
         self._tell("plan", 0, 1)
-        chosen = [backend for backend in self.backends if not (self.strict and backend.takes_all)]
-        made = partition(graph, chosen or self.backends, self.place)
+        made = partition(graph, self.backends, self.place, self.demands)
         plugins().announce("heddle_plan_done", plan=made)
         return made
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+import heddle
+
 Model = Annotated[Path, typer.Argument(help="An ONNX model.", metavar="MODEL.onnx", show_default=False)]
 Backends = Annotated[
     str,
@@ -24,6 +26,13 @@ ShapeTexts = Annotated[
 ]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Fail when a node falls back to a backend that takes everything.")
+]
+Pins = Annotated[
+    list[str] | None,
+    typer.Option("--pin", metavar="NODE=BACKEND", help="Give nodes to one backend, by name or operator, with * and ?."),
+]
+Exclusions = Annotated[
+    list[str] | None, typer.Option("--exclude", metavar="NODE=BACKEND", help="Keep nodes from a backend, as in --pin.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
@@ -43,6 +52,21 @@ def settings(texts: Iterable[str] | None, flag: str = "--set") -> dict[str, dict
             raise typer.BadParameter(f"{text!r}: NAME.FIELD=VALUE is expected, as vta.config=large", param_hint=flag)
         found.setdefault(name, {})[key] = value
     return found
+
+
+def demands(pins: Iterable[str] | None, exclusions: Iterable[str] | None, strict: bool) -> heddle.Demands:
+    """What --pin, --exclude and --strict demand of a plan."""
+
+    def pairs(texts: Iterable[str] | None, flag: str) -> tuple[tuple[str, str], ...]:
+        found = []
+        for text in texts or ():
+            node, equals, backend = text.rpartition("=")
+            if not (equals and node and backend):
+                raise typer.BadParameter(f"{text!r}: NODE=BACKEND is expected, as conv1=host", param_hint=flag)
+            found.append((node, backend))
+        return tuple(found)
+
+    return heddle.Demands(pairs(pins, "--pin"), pairs(exclusions, "--exclude"), strict=strict)
 
 
 def shapes(texts: Iterable[str] | None) -> dict[str, list[int | str]] | None:

@@ -21,6 +21,8 @@ def command(
     backends: arguments.Backends = "host",
     place: arguments.Place = "order",
     set_: arguments.Settings = None,
+    pin: arguments.Pins = None,
+    exclude: arguments.Exclusions = None,
     shape: arguments.ShapeTexts = None,
     strict: arguments.Strict = False,
     on_fault: Annotated[
@@ -50,7 +52,7 @@ def command(
             arguments.names(backends),
             arguments.shapes(shape),
             place=place,
-            strict=strict,
+            demands=arguments.demands(pin, exclude, strict),
             options=arguments.settings(set_),
             on_fault=on_fault,
             keep=tuple(keep or ()),
@@ -66,4 +68,4 @@ def command(
         print_json({"file": str(target), "bytes": written, "seconds": seconds, "plan": executable.plan.json()})
         return
     print_regions(executable.plan)
-    OUT.print(f"wrote {target} ({size(written)}) in {seconds:.2f} s", highlight=False, markup=False)
+    OUT.print(f"wrote {target} ({size(written)}) in {seconds:.2f} s", highlight=False, markup=False, soft_wrap=True)

@@ -72,9 +72,9 @@ def doctor(json: AsJson = False) -> None:
 
 
 def _tell(what: str, failure: str, traceback: str) -> None:
-    OUT.print(f"{what}: {f'broken: {failure}' if failure else 'ok'}", highlight=False, markup=False)
+    OUT.print(f"{what}: {f'broken: {failure}' if failure else 'ok'}", highlight=False, markup=False, soft_wrap=True)
     if traceback:
-        OUT.print(traceback.rstrip(), highlight=False, markup=False)
+        OUT.print(traceback.rstrip(), highlight=False, markup=False, soft_wrap=True)
 
 
 def _statuses() -> tuple[Status, ...]:

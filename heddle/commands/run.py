@@ -31,6 +31,8 @@ def command(
     backends: arguments.Backends = "host",
     place: arguments.Place = "order",
     set_: arguments.Settings = None,
+    pin: arguments.Pins = None,
+    exclude: arguments.Exclusions = None,
     device: Annotated[
         list[str] | None,
         typer.Option("--device", metavar="DEVICE.FIELD=VALUE", help="An option of a device, as `vta.sim=rtl`."),
@@ -55,8 +57,8 @@ def command(
         raise typer.BadParameter("give either --inputs x.npz or --random")
     devices = arguments.settings(device, "--device")
     if is_compiled(model) or model.suffix == ".heddle":
-        if arguments.names(backends) != ["host"] or set_ or shape or place != "order":
-            raise typer.BadParameter(f"{model} is compiled: --backends, --place, --set and --shape do not apply")
+        if arguments.names(backends) != ["host"] or set_ or shape or pin or exclude or place != "order":
+            raise typer.BadParameter(f"{model} is compiled: options of the compiler do not apply")
         executable = heddle.load(model, devices)
     else:
         with progress(f"compiling {model.name}") as advance:
@@ -65,6 +67,7 @@ def command(
                 arguments.names(backends),
                 arguments.shapes(shape),
                 place=place,
+                demands=arguments.demands(pin, exclude, False),
                 options=arguments.settings(set_),
                 devices=devices,
                 progress=advance,
@@ -87,7 +90,7 @@ def command(
     print_arrays(results.items())
     if times:
         median, least = statistics.median(times) * 1e3, min(times) * 1e3
-        OUT.print(f"{repeat} runs: median {median:.4g} ms, least {least:.4g} ms", highlight=False, markup=False)
+        OUT.print(f"{repeat} runs: median {median:.4g} ms, least {least:.4g} ms", highlight=False)
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
