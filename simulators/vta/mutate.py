@@ -1,0 +1,217 @@
+"""Mutants of the RTL: mechanical one-token changes from a fixed seed, to see whether the tests notice them.
+
+`python -m heddle.simulators.vta.mutate --count 200` builds each on the smallest configuration, runs random programs and
+the programs at and over the edges on it, and prints the survivors: the changes that nothing noticed. A random program
+notices a change of memory, of a counter, or an error; counters are those of the design as it is, which a test compares
+with a file of expected ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from heddle.core.errors import HeddleError
+from heddle.hw.vta.assembly import assemble
+from heddle.hw.vta.config import Config, load_config
+from heddle.hw.vta.sources import rtl_sources
+from heddle.simulators.verilator import Model, build
+from heddle.simulators.vta.faults import FaultError
+from heddle.simulators.vta.lockstep import WATCHDOG, timing
+from heddle.simulators.vta.randomize import random_case
+from heddle.simulators.vta.rtl import Memory, Rtl, build_rtl, rtl_spec
+
+OPERATORS = (
+    ("&&", "||"), ("||", "&&"), ("==", "!="), ("!=", "=="), (" + ", " - "), (" - ", " + "), (" < ", " <= "),
+    (" >= ", " > "), (" <= ", " < "), (" > ", " >= "), ("1'b1", "1'b0"), ("1'b0", "1'b1"), (" ? ", " ? !"),
+    ("'0;", "'1;"), ("<<", ">>"), (" & ", " | "), (">>>", ">>"), (" ^ ", " | "), ("!", ""), (" * ", " + "),
+)  # fmt: skip
+NUMBER = re.compile(r"(?<![\w'.\[:])(\d+)(?![\w'])")
+SKIPPED = re.compile(
+    r"^\s*(//|module|endmodule|import|parameter|localparam|input|output|logic|/\*|`|end\b|\)|#)|assert property"
+)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change: the file, the line counted from 1, and the line before and after."""
+
+    file: str
+    line: int
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.before.strip()}  ->  {self.after.strip()}"
+
+
+def candidates(sources: Sequence[Path]) -> Iterator[Mutant]:
+    """Every change that the rules allow, in the order of the files."""
+    for path in sources:
+        checked = False
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if line.startswith("`"):
+                checked = line.startswith("`ifndef SYNTHESIS")
+            if checked or SKIPPED.search(line):
+                continue
+            code = line.split("//")[0]
+            for old, new in OPERATORS:
+                for at in (m.start() for m in re.finditer(re.escape(old), code)):
+                    if old == "!" and code[at : at + 2] == "!=":
+                        continue
+                    if old in (" <= ", " < ") and is_assignment(code, at, old):
+                        continue
+                    yield Mutant(path.name, number, line, code[:at] + new + code[at + len(old) :])
+            for match in NUMBER.finditer(code):
+                yield Mutant(
+                    path.name, number, line, f"{code[: match.start()]}{int(match[1]) + 1}{code[match.end() :]}"
+                )
+
+
+def is_assignment(code: str, at: int, operator: str) -> bool:
+    """Whether `<=` at a place assigns: then it is the first of its statement."""
+    return operator == " <= " and not re.search(r"(if|while|&&|\|\||\?|=) *\(?[^;]*$", code[:at])
+
+
+def sample(sources: Sequence[Path], count: int, seed: int) -> Sequence[Mutant]:
+    """`count` different changes, drawn from a seed."""
+    found = list(dict.fromkeys(candidates(sources)))
+    return random.Random(seed).sample(found, min(count, len(found)))
+
+
+def observe(config: Config, model: Model, seed: int) -> tuple[bytes, Mapping[str, int]]:
+    """What a random program leaves in memory, and the counters; FaultError when the machine reports one."""
+    case = random_case(config, seed)
+    memory = case.memory.copy()
+    rtl = Rtl(config, model, memory, timing(seed))
+    try:
+        counters = rtl.run(case.program, case.code, case.bases, WATCHDOG)
+    finally:
+        rtl.close()
+    return memory.tobytes(), counters
+
+
+def notice(config: Config, mutant: Mutant, expected: Sequence[tuple[bytes, Mapping[str, int]]]) -> str | None:
+    """How a mutant was noticed, or None; `expected` is what the unchanged design does with the first seeds."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = []
+        for path in rtl_sources():
+            text = path.read_text()
+            if path.name == mutant.file:
+                lines = text.splitlines()
+                lines[mutant.line - 1] = mutant.after
+                text = "\n".join(lines) + "\n"
+            paths.append(Path(folder, path.name))
+            paths[-1].write_text(text)
+        try:
+            model = build(rtl_spec(config, paths))
+            for seed, (memory, counters) in enumerate(expected):
+                found, counted = observe(config, model, seed)
+                if found != memory:
+                    return f"program {seed}: memory"
+                if counted != counters:
+                    return f"program {seed}: counters"
+            return directed(config, model)
+        except HeddleError as error:
+            return f"{type(error).__name__}: {str(error)[:80]}"
+
+
+READY = "LOAD mem=uop\nLOAD mem=inp\nLOAD mem=wgt\nLOAD mem=prm push_next\nSYNC unit=compute pop_prev\n"
+WRONG = (
+    ("LOAD mem=inp x=3", "illegal", 1),
+    *((f"{text}\nFINISH", "illegal", 0) for text in (
+        "LOAD x=0", "LOAD y=0", "LOAD z=0", "LOAD pop_prev", "LOAD push_prev", "SYNC unit=load push_prev",
+        "SYNC unit=0", "SYNC unit=store push_next", "SYNC unit=store pop_next", "STRIDE push_next",
+        "STRIDE pop_prev", "PAD pop_next",
+        "PAD push_prev", "LOOP pop_prev", "LOOP push_next", "WALK push_prev", "WALK pop_next", "QUANT pop_prev",
+        "QUANT push_next", "RESIDUAL pop_next", "RESIDUAL push_prev", "GEMM count=0", "GEMM n0=0",
+        "GEMM n1=0", "GEMM n2=0", "GEMM warm=1", "ALU op=7", "ALU count=0", "ALU n0=0", "ALU n1=0", "ALU n2=0",
+        "STORE x=0",
+        "STORE y=0", "STORE z=0", "STORE pop_next", "STORE push_next", "STORE raw residual")),
+    ("FINISH push_next", "illegal", 0),
+    ("FINISH pop_prev", "illegal", 0),
+    ("SYNC unit=load\nLOAD mem=inp sram=255 x=2\nFINISH", "bounds", 1),
+    ("LOAD mem=wgt sram=127 x=2\nFINISH", "bounds", 0),
+    ("LOAD mem=prm sram=15 x=2\nFINISH", "bounds", 0),
+    ("LOAD mem=uop sram=511 x=2\nFINISH", "bounds", 0),
+    (READY + "LOOP src2=128\nGEMM n2=3 overwrite\nFINISH", "bounds", 6),
+    (READY + "LOOP dst2=128\nGEMM n2=3 overwrite\nFINISH", "bounds", 6),
+    (READY + "LOOP wgt2=64\nGEMM n2=3 overwrite\nFINISH", "bounds", 6),
+    (READY + "GEMM begin=511 count=2 overwrite\nFINISH", "bounds", 5),
+    (READY + "LOOP src2=128\nALU n2=3\nFINISH", "bounds", 6),
+    (READY + "LOOP dst2=128\nALU n2=3 op=mov use_imm\nFINISH", "bounds", 6),
+    (READY + "WALK acc_x=128\nSTORE base=1 x=3\nFINISH", "bounds", 6),
+    (READY + "STORE base=1 prm=15 prm_x x=2\nFINISH", "bounds", 5),
+    ("SYNC unit=load push_next\n" * 256 + "FINISH", "token", -1),
+    (READY + "SYNC unit=compute push_prev\n" * 256 + "FINISH", "token", -1),
+    (READY + "SYNC unit=compute push_next\n" * 256 + "FINISH", "token", -1),
+    ("SYNC unit=store push_prev\n" * 256 + "FINISH", "token", -1),
+    ("LOAD mem=inp base=2\nFINISH", "read", -1),
+    (READY + "STORE base=2\nFINISH", "write", 5),
+)  # fmt: skip
+"""Wrong programs for the smallest configuration with what the hardware must say: the kind and the instruction."""
+RIGHT = (
+    "LOAD mem=inp sram=254 x=2\nLOAD mem=wgt sram=126 x=2\nLOAD mem=prm sram=14 x=2\nLOAD mem=uop sram=510 x=2\nFINISH",
+    READY + "LOOP src2=255 dst2=255 wgt2=127\nGEMM n2=2 overwrite begin=0\nFINISH",
+    READY + "LOOP src2=255 dst2=255\nALU n2=2 op=mov\nFINISH",
+    "LOAD mem=prm\nSTORE base=1 acc=255\nFINISH",
+    "LOAD mem=prm sram=14 x=2\nSTORE base=1 prm=14 prm_x x=2\nFINISH",
+    "SYNC unit=load push_next\n" * 255 + "FINISH",
+)
+"""Programs at the edge of what is allowed."""
+
+
+def directed(config: Config, model: Model) -> str | None:
+    """How the programs at and over the edges were noticed, or None if the hardware says of each what it should."""
+    memory = np.zeros(16384, np.uint8)
+    rtl = Rtl(config, model, memory, Memory(latency=9))
+    try:
+        for text, kind, index in WRONG:
+            try:
+                rtl.run(assemble(text), 8192, [0, 4096, 16384], WATCHDOG)
+                return f"{text.splitlines()[-2]}: not noticed"
+            except FaultError as fault:
+                if fault.kind != kind or index not in (-1, fault.index):
+                    return f"{text.splitlines()[-2]}: {fault.kind} of {fault.index}"
+        for text in RIGHT:
+            try:
+                rtl.run(assemble(text), 8192, [0, 4096, 16384], WATCHDOG)
+            except FaultError as fault:
+                return f"right program: {fault}"
+    finally:
+        rtl.close()
+    return None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="mutation campaign over the accelerator's RTL")
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--first", type=int, default=0, help="skip so many of the sample")
+    parser.add_argument("--programs", type=int, default=120)
+    parser.add_argument("--config", default="tiny")
+    options = parser.parse_args(arguments)
+    config, start, survivors = load_config(options.config), time.perf_counter(), []
+    chosen = sample(rtl_sources(), options.count, options.seed)[options.first :]
+    original = build_rtl(config)
+    expected = [observe(config, original, seed) for seed in range(options.programs)]
+    for number, mutant in enumerate(chosen):
+        how = notice(config, mutant, expected)
+        survivors += [] if how else [mutant]
+        print(f"{number + options.first} {how or 'SURVIVED'} | {mutant}", file=sys.stderr, flush=True)
+    print(f"{len(chosen)} mutants, {len(survivors)} survivors, {time.perf_counter() - start:.0f} s")
+    for mutant in survivors:
+        print(mutant)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
