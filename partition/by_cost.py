@@ -22,7 +22,7 @@ EVERY_PLAN = 2_000
 WINDOW = 300
 """So many candidates are decided by one program; of more, a window of so many at a time."""
 
-TRIALS = 20_000
+TRIALS = 8_000
 """So many nodes, summed over all trials, are placed anew while changes are tried on the plan of a program."""
 
 Choice = frozenset[int]
@@ -103,19 +103,12 @@ def cheapest(search: Search, by_order: Sequence[Unit], demands: Demands) -> tupl
 
 def _choices(overlaps: Sequence[set[int]], limit: int) -> list[Choice] | None:
     """Every set of candidates that do not overlap; None when there are more than `limit`."""
-    found: list[Choice] = []
-    for choice in _extended(overlaps, 0, frozenset()):
-        found.append(choice)
+    found: list[Choice] = [frozenset()]
+    for number, others in enumerate(overlaps):
+        found += [choice | {number} for choice in found if others.isdisjoint(choice)]
         if len(found) > limit:
             return None
     return found
-
-
-def _extended(overlaps: Sequence[set[int]], start: int, chosen: Choice) -> Iterator[Choice]:
-    yield chosen
-    for number in range(start, len(overlaps)):
-        if overlaps[number].isdisjoint(chosen):
-            yield from _extended(overlaps, number + 1, chosen | {number})
 
 
 def _same(search: Search, units: Sequence[Unit]) -> list[int]:

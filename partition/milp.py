@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,27 +19,31 @@ from scipy.sparse import csr_array
 
 @dataclass(eq=False)
 class _Rows:
-    """Variables with their costs and bounds, and the rows `low <= sum of factors * variables`, as they are gathered."""
+    """Variables with their costs, and the rows `least <= sum of factors * variables <= most`."""
 
     costs: list[float] = field(default_factory=list)
     integral: list[int] = field(default_factory=list)
-    low: list[float] = field(default_factory=list)
-    high: list[float] = field(default_factory=list)
     entries: list[tuple[int, int, float]] = field(default_factory=list)
     least: list[float] = field(default_factory=list)
     most: list[float] = field(default_factory=list)
 
-    def variable(self, cost: float, integral: bool, low: float = 0.0, high: float = 1.0) -> int:
+    def variable(self, cost: float, integral: bool) -> int:
+        """A new variable from 0 to 1."""
         self.costs.append(cost)
         self.integral.append(int(integral))
-        self.low.append(low)
-        self.high.append(high)
         return len(self.costs) - 1
 
     def row(self, factors: dict[int, float], least: float = -np.inf, most: float = np.inf) -> None:
         self.entries.extend((len(self.least), column, factor) for column, factor in factors.items())
         self.least.append(least)
         self.most.append(most)
+
+    def constraints(self) -> LinearConstraint:
+        columns = [column for _, column, _ in self.entries]
+        factors = [factor for _, _, factor in self.entries]
+        rows = [row for row, _, _ in self.entries]
+        matrix = csr_array((factors, (rows, columns)), shape=(len(self.least), len(self.costs)))
+        return LinearConstraint(matrix, np.array(self.least), np.array(self.most))
 
 
 class Model:
@@ -69,47 +73,51 @@ class Model:
         impossible = Cost(10 * sum(cost.seconds for cost in known if cost is not None) + 1.0)
         self.costs = [impossible if cost is None else cost for cost in known]
 
+        self.program = _Rows()
+        for cost in self.costs:
+            self.program.variable(cost.compute, True)
+        for owners in self.owners.values():
+            self.program.row(dict.fromkeys(owners, 1.0), 1.0, 1.0)
+        for value in (*self.index.graph.inputs, *self.index.graph.producers):
+            self._movement(self.program, value)
+        self._starts(self.program)
+        self._capacities(self.program)
+        self.constraints = self.program.constraints()
+
     def solve(self, free: Collection[int], chosen: Collection[int]) -> set[int]:
         """The best choice of candidates when those not in `free` stay as `chosen` says.
 
         HeddleError when the solver finds none, which only a contradiction among the rows could cause.
         """
-        rows = _Rows()
-        open_nodes = {id(node) for number in free for node in self.candidates[number].owned}
-        taken = {id(node) for number in chosen if number not in free for node in self.candidates[number].owned}
-        for number, unit in enumerate(self.units):
-            compute = self.costs[number].compute
-            if number < len(self.candidates):
-                fixed = None if number in free else float(number in chosen)
-            else:
-                place = id(unit.nodes[0])
-                fixed = None if place in open_nodes and place not in taken else float(place not in taken)
-            low, high = (0.0, 1.0) if fixed is None else (fixed, fixed)
-            rows.variable(compute, fixed is None, low, high)
-        for owners in self.owners.values():
-            rows.row(dict.fromkeys(owners, 1.0), 1.0, 1.0)
-        for value in (*self.index.graph.inputs, *self.index.graph.producers):
-            self._movement(rows, value)
-        self._starts(rows)
-        self._capacities(rows)
-        matrix = csr_array(
-            (
-                [factor for _, _, factor in rows.entries],
-                ([row for row, _, _ in rows.entries], [column for _, column, _ in rows.entries]),
-            ),
-            shape=(len(rows.least), len(rows.costs)),
-        )
-        scale = max(max(rows.costs, default=0.0), 1e-30)
+        low, high = np.zeros(len(self.program.costs)), np.ones(len(self.program.costs))
+        integral = np.array(self.program.integral)
+        for number, value in self._settled(free, chosen):
+            low[number] = high[number] = value
+            integral[number] = 0
+        costs = np.array(self.program.costs)
         result = milp(
-            np.array(rows.costs) / scale,
-            integrality=np.array(rows.integral),
-            bounds=Bounds(np.array(rows.low), np.array(rows.high)),
-            constraints=LinearConstraint(matrix, np.array(rows.least), np.array(rows.most)),
+            costs / max(costs.max(initial=0.0), 1e-30),
+            integrality=integral,
+            bounds=Bounds(low, high),
+            constraints=self.constraints,
             options={"node_limit": 10_000, "mip_rel_gap": 1e-9},
         )
         if result.x is None:
             raise HeddleError(f"plan: the solver found no placement: {result.message}")
         return {number for number in range(len(self.candidates)) if result.x[number] > 0.5}
+
+    def _settled(self, free: Collection[int], chosen: Collection[int]) -> Iterator[tuple[int, float]]:
+        """The units that are not up for choice, each with 1 when it is in and 0 when it is out."""
+        open_nodes = {id(node) for number in free for node in self.candidates[number].owned}
+        taken = {id(node) for number in chosen if number not in free for node in self.candidates[number].owned}
+        for number, unit in enumerate(self.units):
+            if number < len(self.candidates):
+                if number not in free:
+                    yield number, float(number in chosen)
+                continue
+            place = id(unit.nodes[0])
+            if place not in open_nodes or place in taken:
+                yield number, float(place not in taken)
 
     def _movement(self, rows: _Rows, value: Value) -> None:
         """A value goes once to each domain that reads it without making it, and leaves the one that makes it once."""

@@ -66,19 +66,15 @@ def roofline(body: Graph, figures: Figures) -> tuple[float, float]:
     near = {value for node in body.nodes for value in node.results}.difference(body.outputs)
     seconds = 0.0
     for node in body.nodes:
-        work = work_of(node)
         touched = sum(bytes_of(value) for value in (*node.operands, *node.results) if value not in near)
-        dtype = element_type(node)
-        seconds += max(work.operations / figures.speed(dtype), touched / figures.bandwidth)
+        seconds += max(_operations(node) / figures.speed(element_type(node)), touched / figures.bandwidth)
     return seconds, figures.launch
 
 
 def work_of(node: Node) -> Work:
     """The operations and bytes of one node; unknown dimensions count as 1."""
     moved = sum(bytes_of(value) for value in (*node.operands, *node.results))
-    if node.op in FREE - {"DequantizeLinear"}:
-        return Work(0.0, 0.0)
-    return Work(float(_operations(node)), float(moved))
+    return Work(0.0, 0.0) if node.op in _RENAMES else Work(float(_operations(node)), float(moved))
 
 
 def element_type(node: Node) -> str:
@@ -95,6 +91,8 @@ def bytes_of(value: Value) -> int:
 
 
 def _operations(node: Node) -> int:
+    if node.op in _MOVES:
+        return 0
     out = sum(_count(value) for value in node.results)
     into = sum(_count(value) for value in node.operands)
     sizes = [_dims(value) for value in node.operands]
@@ -105,7 +103,7 @@ def _operations(node: Node) -> int:
         return 2 * steps * (prod(sizes[1]) + prod(sizes[2]))
     if node.op in _POOLS:
         return out * int(prod(node.attrs.get("kernel_shape", (1,))))
-    return max(out, into) * _WEIGHT.get(node.op, 1) if node.op not in _MOVES else 0
+    return max(out, into) * _WEIGHT.get(node.op, 1)
 
 
 def _depth(node: Node, weights: tuple[int, ...]) -> int:
@@ -128,11 +126,15 @@ _CONTRACTIONS: Mapping[str, int] = MappingProxyType(
 )
 """The operators whose results are sums of products, and which of their operands holds the weights."""
 
+_RENAMES = FREE - {"DequantizeLinear"}
+"""Operators that neither compute nor move anything."""
+
 _POOLS = frozenset({"AveragePool", "LpPool", "MaxPool"})
 
 _MOVES = frozenset(
     {
         *("Concat", "Constant", "ConstantOfShape", "DepthToSpace", "Expand", "Gather", "GatherElements", "GatherND"),
+        *_RENAMES,
         *("Pad", "Shape", "Size", "Slice", "SpaceToDepth", "Split", "Tile", "Transpose", "If", "Loop", "Scan"),
     }
 )
