@@ -32,6 +32,7 @@ from heddle.core.pattern.predicates import (
     multiple_of,
 )
 from heddle.core.pattern.quantized import dequantize, quantize, quantized
+from heddle.core.pattern.rewrite import Builder, Rule, rule
 from heddle.core.pattern.subgraph import subgraph
 from heddle.core.pattern.trace import (
     any_of,
@@ -49,6 +50,7 @@ from heddle.core.pattern.trace import (
 
 __all__ = [
     "FREE",
+    "Builder",
     "Condition",
     "Failure",
     "Findings",
@@ -58,6 +60,7 @@ __all__ = [
     "Predicate",
     "Quantity",
     "Refusal",
+    "Rule",
     "Term",
     "Unknown",
     "among",
@@ -90,6 +93,7 @@ __all__ = [
     "quantized",
     "rank",
     "repeat",
+    "rule",
     "several",
     "shape",
     "size",

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from heddle.core.errors import GraphError
 from heddle.core.ir import Graph, Node
 from heddle.core.pattern.conditions import Failure
 from heddle.core.pattern.index import Index
@@ -114,24 +113,3 @@ def inner_ops(pattern: Pattern) -> dict[str, list[str]]:
                 for op in sorted(anchor_ops(graph, operand)):
                     followers.setdefault(op, {}).update(dict.fromkeys(sorted(ops_of(node))))
     return {op: list(after) for op, after in followers.items()}
-
-
-def replace_matches(graph: Graph, matches: Sequence[Match], replacements: Sequence[Sequence[Node]]) -> Graph:
-    """The graph with each match's nodes replaced by others that bind the same outputs, placed at its last node."""
-    index = Index(graph)
-    dropped: set[int] = set()
-    placed: dict[int, Sequence[Node]] = {}
-    for match, nodes in zip(matches, replacements, strict=True):
-        bound = {value for node in nodes for value in node.results}
-        missing = [value for value in match.outputs if value not in bound]
-        if missing:
-            raise GraphError(f"rewriting {match.pattern.name}: the replacement does not bind {missing[0]}")
-        owned = owned_nodes(index, match)
-        dropped.update(id(node) for node in owned)
-        placed[id(owned[-1])] = nodes
-    nodes = []
-    for node in graph.nodes:
-        nodes.extend(placed.get(id(node), ()))
-        if id(node) not in dropped:
-            nodes.append(node)
-    return replace(graph, nodes=tuple(nodes))
