@@ -201,7 +201,7 @@ class Simulation:
         return RunResult(reason, handle.cycles - start, time.perf_counter() - began, self.counters())
 
     def run_bare(self, until: str) -> int:
-        """Run the plainest loop until a 1-bit output rises; the cycles. For benchmarks: a design that hangs hangs it."""
+        """Run the plainest loop until a 1-bit output is high; the cycles. For benchmarks: it has no watchdog."""
         if len(self.clocks) > 1:
             raise DeviceError(
                 f"{self.spec.top}: {len(self.clocks)} clocks, expected a design of one for the plainest loop"

@@ -29,7 +29,8 @@ class StreamEnd:
         self.bus = bus
         self._fields = {role: port for role, port in bus.ports.items() if role not in STREAM_CONTROL}
         formats = [(role or "data", *_field(port)) for role, port in self._fields.items()]
-        self.dtype: np.dtype[Any] = np.dtype(formats[0][1:]) if len(formats) == 1 else np.dtype(formats)
+        only = _field(next(iter(self._fields.values()))) if len(formats) == 1 else ()
+        self.dtype: np.dtype[Any] = np.dtype(only[0] if len(only) == 1 else only) if only else np.dtype(formats)
         self.nbytes = item_bytes(bus)
         count = ctypes.c_uint64.from_address(library.hd_transfers(handle, index))
         self.transfers_cell = count
