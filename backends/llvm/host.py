@@ -26,9 +26,14 @@ _TARGETS = {
 
 @dataclass(frozen=True)
 class HostOptions:
-    """`target` is the machine to compile for: this one, or a baseline that more machines can run."""
+    """`target` is the machine to compile for: this one, or a baseline that more machines can run.
+
+    `strict_math` keeps to sums of products in the order of their definition, without minimal filtering, and to
+    numbers too small for a normal float.
+    """
 
     target: Literal["native", "x86-64", "avx2", "avx512", "amx", "aarch64"] = "native"
+    strict_math: bool = False
 
 
 class Host(Backend):
@@ -42,7 +47,9 @@ class Host(Backend):
         return refusal(node)
 
     def compile(self, region: Region) -> Artifact:
-        return replace(compile_region(region.body, self.target, Kernels()), backend=self.name)
+        strict = self.options.strict_math
+        made = compile_region(region.body, self.target, Kernels(strict), flush=not strict)
+        return replace(made, backend=self.name)
 
     @property
     def target(self) -> Target:

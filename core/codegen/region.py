@@ -7,18 +7,16 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from heddle.core.codegen.build import Unit, shared_object, unit, units_of
-from heddle.core.codegen.emit import attributes, emit
+from heddle.core.codegen.emit import emit
+from heddle.core.codegen.entry import Invocation, entry
 from heddle.core.codegen.fuse import fuse
-from heddle.core.codegen.llvm import Function, module
 from heddle.core.codegen.loops import Buffer, Kernel, nest
 from heddle.core.codegen.lower import Lowering, Step, lower
-from heddle.core.codegen.memory import Memory, Place, plan
+from heddle.core.codegen.memory import Memory, plan
 from heddle.core.codegen.nest import Namer, check_statements, flat, statements
 from heddle.core.codegen.target import Target
 from heddle.core.codegen.template import Template
 from heddle.core.codegen.tensor import Check, Group, View
-from heddle.core.codegen.values import I8, I32, PTR, constant
-from heddle.core.codegen.values import Value as Register
 from heddle.core.ir import Graph, Names, Value, dtype_name
 from heddle.core.runtime.abi import ENTRY
 from heddle.core.runtime.artifact import Artifact, Port, Signature
@@ -127,8 +125,11 @@ def _call(step: Step, memory: Memory, faults: list[str], lanes: int) -> Call:
     return Call(kernel, tuple(buffers), isinstance(step, Check))
 
 
-def compile_region(graph: Graph, target: Target, strategy: Strategy | None = None) -> Artifact:
-    """The artifact of a graph for a machine; BackendError names what no code is generated for."""
+def compile_region(graph: Graph, target: Target, strategy: Strategy | None = None, *, flush: bool = True) -> Artifact:
+    """The artifact of a graph for a machine; BackendError names what no code is generated for.
+
+    `flush`: numbers too small for a normal float count as zero while the code runs, which saves much time.
+    """
     made = program(graph, target, strategy)
     units: list[Unit] = []
     names: list[str] = []
@@ -140,7 +141,8 @@ def compile_region(graph: Graph, target: Target, strategy: Strategy | None = Non
             name, one = unit(emit(call.kernel, "kernel", target), "kernel", target)
         names.append(name)
         units.append(one)
-    units.append(Unit(run_text(made, names, target)))
+    calls = [_invocation(made, name, call) for name, call in zip(names, made.calls, strict=True)]
+    units.append(Unit(entry(calls, sorted(made.constants), target, flush)))
     code = shared_object(units, [ENTRY], target)
     return Artifact(
         backend="host",
@@ -158,27 +160,9 @@ def _port(value: Value) -> Port:
     return Port(value.name, dtype_name(value.dtype), value.shape)
 
 
-def run_text(made: Program, names: Sequence[str], target: Target) -> str:
-    """The module of `heddle_run`, which calls the kernels in order."""
-    parameters = [(name, "ptr") for name in ("inputs", "outputs", "constants", "workspace", "services")]
-    f = Function(ENTRY, parameters, I32, attributes=attributes(target))
-    order = sorted(made.constants)
-    for name, call in zip(names, made.calls, strict=True):
-        pointers = [_pointer(f, made.memory.places[value], order) for value in call.values]
-        if isinstance(call.kernel, Template):
-            arguments = zip(pointers, call.kernel.arguments, strict=True)
-            f.call(name, None, [f.gep(pointer, argument.offset, I8) for pointer, argument in arguments])
-            continue
-        result = f.call(name, I32, [f["services"], *pointers])
-        if call.faults:
-            with f.when(f.compare("ne", result, constant(0, I32))):
-                f.give(result)
-    f.give(constant(0, I32))
-    return module([f], target.triple)
-
-
-def _pointer(f: Function, place: Place, order: Sequence[str]) -> Register:
-    if place.kind == "workspace":
-        return f.gep(f["workspace"], place.number, I8)
-    number = order.index(place.name) if place.kind == "constants" else place.number
-    return f.load(PTR, f.gep(f[place.kind], number, PTR), align=8)
+def _invocation(made: Program, name: str, call: Call) -> Invocation:
+    places = [made.memory.places[value] for value in call.values]
+    if isinstance(call.kernel, Template):
+        offsets = [argument.offset for argument in call.kernel.arguments]
+        return Invocation(name, tuple(zip(places, offsets, strict=True)), plain=False)
+    return Invocation(name, tuple((place, 0) for place in places), faults=call.faults)
