@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from heddle.core.errors import GraphError
@@ -9,6 +10,7 @@ from heddle.core.ir import Dim, Node, TensorType, Type, Value
 from heddle.core.ir.types import UNKNOWN
 from heddle.core.ops import symbols
 from heddle.core.ops.registry import evaluate_node, infer_node
+from heddle.core.ops.shapes import MAX_RANK
 from numpy.typing import NDArray
 
 LIMIT = 1024
@@ -34,6 +36,8 @@ class Inference:
     def types(self, node: Node) -> tuple[Type, ...]:
         """The types of a node's outputs, whatever its outputs are said to be."""
         types = infer_node(node, self.known)
+        for type in types:
+            _check(node, type)
         refined = symbols.result_dims(node, self.dims_of)
         if refined is None or not isinstance(types[0], TensorType):
             return types
@@ -52,7 +56,7 @@ class Inference:
 
     def learn(self, node: Node) -> None:
         """Remember the values of a node's outputs where they can be known cheaply."""
-        if any(not isinstance(v.type, TensorType) or v.type.size is None or v.type.size > LIMIT for v in node.results):
+        if not node.results or not all(_is_small(value.type) for value in node.results):
             return
         if node.op in _SHAPE_OPS and all(v in self.known and self.known[v].size <= LIMIT for v in node.operands):
             operands = [None if value is None else self.known[value] for value in node.inputs]
@@ -68,6 +72,20 @@ class Inference:
             self.known[result] = symbols.as_array(dims, result)
         else:
             self.dims[result] = dims
+
+
+def _check(node: Node, type: Type) -> None:
+    """GraphError for a tensor that cannot be: of too many dimensions, or of a negative one."""
+    if not isinstance(type, TensorType) or type.dims is None:
+        return
+    if len(type.dims) > MAX_RANK or any(isinstance(dim, int) and dim < 0 for dim in type.dims):
+        raise GraphError(f"{node.op}: its result would be {type}")
+
+
+def _is_small(type: Type) -> bool:
+    """True for tensors that are cheap to compute, also in each dimension."""
+    shape = type.shape if isinstance(type, TensorType) else None
+    return shape is not None and math.prod(shape) <= LIMIT and all(size <= LIMIT for size in shape)
 
 
 def merged_dims(left: tuple[Dim, ...] | None, right: tuple[Dim, ...] | None) -> tuple[Dim, ...] | None:

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 Dims = tuple[Dim, ...]
 Axes = tuple[int, ...] | None
 
+MAX_RANK = 64
+"""The most dimensions of a tensor: what numpy can hold."""
+
 
 def axis_of(name: str, axis: int, rank: int) -> int:
     """An axis counted from the front; GraphError when the rank has no such axis."""
@@ -96,7 +99,9 @@ def with_dims(type: TensorType, dims: Dims | None) -> TensorType:
 
 
 def unknown(rank: int | None) -> Dims | None:
-    """A rank of which no dimension is known."""
+    """A rank of which no dimension is known; GraphError beyond what numpy can hold."""
+    if rank is not None and rank > MAX_RANK:
+        raise GraphError(f"a result has {rank} dimensions, at most {MAX_RANK} are possible")
     return None if rank is None else (UNKNOWN,) * rank
 
 

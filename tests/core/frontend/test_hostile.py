@@ -12,6 +12,7 @@ import onnx
 import pytest
 from heddle.core.errors import ModelError
 from heddle.core.frontend import import_model
+from heddle.core.ops import OPERATORS
 from onnx import TensorProto, helper, numpy_helper
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -212,12 +213,43 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
     return bytes(copy)
 
 
+def twisted(data: bytes, rng: random.Random) -> bytes:
+    """A model whose fields are exchanged for others that protobuf still accepts."""
+    proto = onnx.ModelProto.FromString(data)
+    numbers = (0, 1, -1, 3, 2**31, -(2**63), 2**63 - 1)
+    for _ in range(rng.choice((1, 2, 5))):
+        node = rng.choice(proto.graph.node)
+        names = [name for other in proto.graph.node for name in (*other.input, *other.output)]
+        kind = rng.randrange(7)
+        if kind == 0 and node.input:
+            node.input[rng.randrange(len(node.input))] = rng.choice([*names, ""])
+        elif kind == 1:
+            node.output[0] = rng.choice([*names, ""])
+        elif kind == 2:
+            node.op_type = rng.choice(sorted(OPERATORS))
+        elif kind == 3 and node.attribute:
+            attribute = rng.choice(node.attribute)
+            attribute.i, attribute.type = rng.choice(numbers), rng.randrange(15)
+            attribute.ints.extend(rng.choices(numbers, k=rng.randrange(4)))
+        elif kind == 4 and proto.graph.initializer:
+            tensor = rng.choice(proto.graph.initializer)
+            tensor.dims[:] = rng.choices(numbers, k=rng.randrange(4))
+            tensor.data_type = rng.choice((tensor.data_type, rng.randrange(40)))
+        elif kind == 5:
+            del node.input[rng.randrange(len(node.input) + 1) :]
+        else:
+            dims = proto.graph.input[0].type.tensor_type.shape.dim
+            (rng.choice(dims) if dims else dims.add()).dim_value = rng.choice(numbers)
+    return proto.SerializeToString()
+
+
 def survives(seed: int, count: int) -> None:
     rng = random.Random(seed)
     originals = seeds()
     imported = 0
     for _ in range(count):
-        data = mutated(rng.choice(originals), rng)
+        change = rng.choice((mutated, twisted))
+        data = change(rng.choice(originals[:2] + originals[3:]) if change is twisted else rng.choice(originals), rng)
         with contextlib.suppress(ModelError):
             import_model(data)
             imported += 1
