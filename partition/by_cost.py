@@ -10,7 +10,7 @@ from heddle.core.ir import Node
 from heddle.core.pattern import Index, Refusal
 from heddle.core.plugin import Backend
 from heddle.partition.assemble import acyclic, merged
-from heddle.partition.candidates import Candidates
+from heddle.partition.candidates import Candidates, key_of_unit
 from heddle.partition.demands import Demands
 from heddle.partition.milp import Model, index_of
 from heddle.partition.pricing import PlanPrice, Pricer
@@ -113,12 +113,8 @@ def _choices(overlaps: Sequence[set[int]], limit: int) -> list[Choice] | None:
 
 def _same(search: Search, units: Sequence[Unit]) -> list[int]:
     """The candidates that are these units."""
-    known = {
-        (unit.backend, tuple(id(node) for node in unit.nodes)): number
-        for number, unit in enumerate(search.candidates.units)
-    }
-    numbers = (known.get((unit.backend, tuple(id(node) for node in unit.nodes))) for unit in units)
-    return [number for number in numbers if number is not None]
+    known = {key_of_unit(unit): number for number, unit in enumerate(search.candidates.units)}
+    return [known[key_of_unit(unit)] for unit in units]
 
 
 def _rest(search: Search) -> list[Unit]:

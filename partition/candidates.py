@@ -59,9 +59,10 @@ def by_order(index: Index, backends: Sequence[Backend], demands: Demands) -> Can
     return chosen
 
 
-def everything(index: Index, backends: Sequence[Backend], demands: Demands) -> Candidates:
+def everything(index: Index, backends: Sequence[Backend], demands: Demands, ordered: Sequence[Unit]) -> Candidates:
     """Every match of every pattern, whether or not they overlap; of one pattern, the matches share no node.
 
+    The units `ordered`, as chosen by order, are there too: a pattern fits differently once other patterns have had theirs.
     The first backend that takes all is nobody's candidate: it computes what is left. Others offer each node alone.
     """
     offered = Candidates()
@@ -83,7 +84,14 @@ def everything(index: Index, backends: Sequence[Backend], demands: Demands) -> C
             offered.units += [unit_of(index, backend.name, match) for match in found.matches]
             matched.update(id(node) for match in found.matches for node in match.nodes)
         offered.refusals += [refusal for refusal in refused if id(refusal.node) not in matched]
+    known = {key_of_unit(unit) for unit in offered.units}
+    offered.units += [unit for unit in ordered if key_of_unit(unit) not in known]
     return offered
+
+
+def key_of_unit(unit: Unit) -> tuple[str, tuple[int, ...]]:
+    """What makes two units the same: the backend and the nodes."""
+    return unit.backend, tuple(id(node) for node in unit.nodes)
 
 
 def findings(index: Index, backend: Backend, patterns: Sequence[Pattern], taken: Collection[int] = ()) -> Findings:

@@ -13,7 +13,7 @@ from heddle.core.pattern.trace import EITHER, OPTIONAL, REPEAT
 from heddle.core.plugin import Backend, Cost, Region, patterns_of
 from heddle.core.plugin.figures import roofline, work_of
 from heddle.partition.assemble import acyclic, merged
-from heddle.partition.candidates import Fallback, everything, reasons
+from heddle.partition.candidates import Fallback, by_order, everything, reasons
 from heddle.partition.demands import Demands
 from heddle.partition.plan import Plan, duration, key_of
 from heddle.partition.pricing import Pricer
@@ -135,7 +135,8 @@ class _Explainer:
         for refusal in plan.refusals:
             self.refusals.setdefault((refusal.backend, key_of(refusal.node)), []).append(refusal)
         self.offers: dict[tuple[str, str], Unit] = {}
-        for unit in everything(self.index, backends, demands).units:
+        ordered = by_order(self.index, backends, demands).units
+        for unit in everything(self.index, backends, demands, ordered).units:
             for node in unit.owned:
                 self.offers.setdefault((unit.backend, key_of(node)), unit)
 

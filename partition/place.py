@@ -36,7 +36,7 @@ def plan(graph: Graph, backends: Sequence[Backend], place: str = "order", demand
         whole, cyclic = acyclic(index, ordered.units, fallback)
         refusals, how = [*ordered.refusals, *cyclic], "by order"
     else:
-        candidates = everything(index, backends, demands)
+        candidates = everything(index, backends, demands, ordered.units)
         best, how = cheapest(Search(index, backends, candidates, fallback, pricer), ordered.units, demands)
         whole, refusals = best.whole, [*candidates.refusals, *best.refusals]
     demand_places(whole, backends, refusals, demands)

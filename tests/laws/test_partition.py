@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import zlib
 from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from heddle.core.pattern import (
     repeat,
     unary,
 )
-from heddle.core.plugin import Backend
+from heddle.core.plugin import Backend, Figures, Link
 from heddle.partition import Plan, plan, verify_plan
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -125,6 +126,13 @@ class Claimer(Backend):
         found = list(shapes(where))
         rng.shuffle(found)
         self._patterns = tuple(found[: rng.randint(1, len(found))])
+        near, speed = rng.random() < 0.4, 10 ** rng.uniform(6, 9)
+        link = None if near else Link(1e-9, 1e9)
+        self._figures = Figures({"*": speed}, speed, 1e-8, "host" if near else self.name, link)
+
+    @property
+    def figures(self) -> Figures:
+        return self._figures
 
     @property
     def patterns(self) -> Sequence[Pattern]:
@@ -136,6 +144,7 @@ class Host(Backend):
 
     name = "host"
     takes_all = True
+    figures: ClassVar[Any] = Figures({"*": 1e8}, 1e8, 1e-8)
 
 
 def planned(seed: int, size: int) -> tuple[Graph, Plan, set[str]]:
@@ -206,6 +215,17 @@ def test_regions_one_after_another_compute_what_the_graph_computes(seed: int, si
         known.update({value.name: result for value, result in zip(region.body.outputs, results, strict=True)})
     for value, expected in zip(graph.outputs, evaluate(graph, inputs), strict=True):
         np.testing.assert_array_equal(known[value.name], expected)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**9), st.integers(1, 14))
+def test_plans_by_cost_are_legal_and_no_dearer_than_plans_by_order(seed: int, size: int) -> None:
+    graph = random_graph(seed, size)
+    claimers = [Claimer(number, seed) for number in range(2)]
+    alone = {claimer.name for claimer in claimers if not claimer.merges}
+    by_cost = plan(graph, [*claimers, Host()], "cost")
+    check(graph, by_cost, alone)
+    assert by_cost.cost.seconds <= plan(graph, [*claimers, Host()]).cost.seconds * (1 + 1e-9)
 
 
 @pytest.mark.long

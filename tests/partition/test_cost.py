@@ -182,7 +182,7 @@ def test_small_graphs_are_placed_as_cheaply_as_by_brute_force(backend: Make, sal
     ]
     figures = [f if f.memory != "host" else Figures(f.operations, f.bandwidth, f.launch) for f in figures]
     host = backend("host", figures=Figures({"*": 1e10}, 1e10, launch=1e-7), takes_all=True)
-    everything = list(matches_of(graph, backend, figures, salt))[:9]
+    everything = list(matches_of(graph, backend, figures, salt))[:7]
     backends = [
         backend(
             f"b{number}",
