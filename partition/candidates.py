@@ -62,7 +62,7 @@ def by_order(index: Index, backends: Sequence[Backend], demands: Demands) -> Can
 def everything(index: Index, backends: Sequence[Backend], demands: Demands, ordered: Sequence[Unit]) -> Candidates:
     """Every match of every pattern, whether or not they overlap; of one pattern, the matches share no node.
 
-    The units `ordered`, as chosen by order, are there too: a pattern fits differently once other patterns have had theirs.
+    The units `ordered`, as chosen by order, are there too: a pattern fits differently once others have had theirs.
     The first backend that takes all is nobody's candidate: it computes what is left. Others offer each node alone.
     """
     offered = Candidates()
