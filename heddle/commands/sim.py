@@ -5,11 +5,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -121,7 +121,7 @@ def run(
     scene = _scene(program, config, memory, base, size, section)
     timing = Memory(latency, outstanding, jitter_seed, backpressure)
     with _working(f"running {program.name} ({sim})"):
-        counters = run_scene(scene, sim.value, timing)  # type: ignore[arg-type]  # the values of Model are those of Sim
+        counters = run_scene(scene, sim.value, timing)
     for text in out or ():
         name, place = _pair(text, "@", "--out")
         address, count = map(parse_address, _pair(place, ":", "--out"))
@@ -314,8 +314,7 @@ def config(
         print_json([asdict(one) | {"digest": one.digest()} for one in found])
         return
     if name:
-        rows = [(key, str(value)) for key, value in asdict(found[0]).items()]
-        print_table("", ("field", "value"), rows)
+        print_table("", ("field", "value"), [(key, str(value)) for key, value in asdict(found[0]).items()])
         return
     rows = [(one.name, f"{one.bi} x {one.bo}", f"{one.bus_bits}", one.description) for one in found]
     print_table("", ("name", "array", "bus bits", "description"), rows)
@@ -338,13 +337,11 @@ def sweep(
     """
     if sim is Model.functional:
         raise typer.BadParameter("the functional model has no cycles, expected cycle or rtl", param_hint="--sim")
-    wanted = [part.split(",") for part in (configs, layers)]
-    with _working(f"{len(wanted[0])} configurations, {len(wanted[1])} layers"):
-        if processes == 1:
-            rows = sweep_layers(*wanted, Memory(latency), sim.value)  # type: ignore[arg-type]  # not functional
-        else:
-            with ProcessPoolExecutor(processes) as pool:
-                rows = sweep_layers(*wanted, Memory(latency), sim.value, pool)  # type: ignore[arg-type]  # as above
+    names, shapes = configs.split(","), layers.split(",")
+    model: Literal["cycle", "rtl"] = "rtl" if sim is Model.rtl else "cycle"
+    with _working(f"{len(names)} configurations, {len(shapes)} layers"):
+        with nullcontext() if processes == 1 else ProcessPoolExecutor(processes) as pool:
+            rows = sweep_layers(names, shapes, Memory(latency), model, pool)
     if json:
         print_json([asdict(row) for row in rows])
         return

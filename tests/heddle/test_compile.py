@@ -118,7 +118,7 @@ def test_every_name_of_the_front_door():
 
 
 def test_import_is_light():
-    heavy = ('onnx', 'llvmlite', 'numpy', 'typer', 'scipy')
+    heavy = ("onnx", "llvmlite", "numpy", "typer", "scipy")
     program = f"import heddle, sys; print([n for n in {heavy} if n in sys.modules])"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
