@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from heddle.core.codegen.llvm import Function, module
 from heddle.core.codegen.target import Target
-from heddle.core.codegen.values import I8, I64, PTR, Value, constant
+from heddle.core.codegen.values import F32, F64, I8, I64, PTR, Type, Value, constant
 
 _ATTRIBUTES = 'nounwind "no-builtins"'
 
@@ -52,4 +52,31 @@ def _address(f: Function, name: str) -> Value:
     return f.value(f"ptrtoint {f[name]} to i64", I64)
 
 
-_FUNCTIONS: dict[str, Callable[[], Function]] = {"memcpy": _copy, "memmove": _move, "memset": _fill}
+def _rounding(name: str, type: Type) -> Callable[[], Function]:
+    """A rounding to a whole number, for processors that have no instruction for it."""
+
+    def make() -> Function:
+        f = Function(name + ("f" if type == F32 else ""), [("x", str(type))], type, attributes=_ATTRIBUTES)
+        x, one = f["x"], constant(1.0, type)
+        # Adding and taking away 2^23 (2^52) leaves no bits for a fraction; the sum rounds to even.
+        large = constant(2.0 ** (23 if type == F32 else 52), type)
+        size = f.intrinsic("fabs", x)
+        near = f.intrinsic("copysign", f.sub(f.add(size, large), large), x)
+        above, below = f.compare("ogt", near, x), f.compare("olt", near, x)
+        floor, ceil = f.select(above, f.sub(near, one), near), f.select(below, f.add(near, one), near)
+        toward = f.select(f.compare("olt", x, constant(0.0, type)), ceil, floor)
+        result = {"roundeven": near, "floor": floor, "ceil": ceil, "trunc": toward}[name]
+        small = f.compare("olt", size, large)
+        f.give(f.select(small, f.intrinsic("copysign", result, x), x))
+        return f
+
+    return make
+
+
+_FUNCTIONS: dict[str, Callable[[], Function]] = {
+    "memcpy": _copy,
+    "memmove": _move,
+    "memset": _fill,
+    **{name: _rounding(name, F64) for name in ("roundeven", "floor", "ceil", "trunc")},
+    **{f"{name}f": _rounding(name, F32) for name in ("roundeven", "floor", "ceil", "trunc")},
+}

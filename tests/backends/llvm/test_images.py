@@ -1,0 +1,112 @@
+"""Networks over images: every part a kernel, every result that of the operators."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from heddle.backends.llvm.strategy import Kernels
+from heddle.core.codegen.region import compile_region
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_residual_network(net, host, batch, strict):
+    x = net.input(batch, 3, 19, 22)
+    x = net(
+        "MaxPool", net("Relu", net.conv(x, 20, 7, strides=(2, 2))), kernel_shape=(3, 3), strides=(2, 2), pads=(1,) * 4
+    )
+    for _ in range(2):
+        inner = net.conv(net("Relu", net.conv(x, 20, 3)), 20, 3)
+        x = net("Relu", net("Add", inner, x))
+    inner = net.conv(net("Relu", net.conv(x, 33, 3, strides=(2, 2))), 33, 3)
+    x = net("Relu", net("Add", inner, net.conv(x, 33, 1, strides=(2, 2))))
+    y = net("Flatten", net("GlobalAveragePool", x))
+    y = net("Gemm", y, net.weights(10, 33), net.weights(10), transB=1)
+    host.check(net, y, strict=strict)
+    assert host.loops(net.graph(y)) == []
+
+
+def test_inverted_residuals(net, host):
+    x = net.conv(net.input(1, 3, 16, 16), 24, 3, strides=(2, 2))
+    low, high = net.const(np.float32(0)), net.const(np.float32(6))
+    inner = net("Clip", net.conv(x, 72), low, high)
+    inner = net("Clip", net.conv(inner, 72, 3, groups=72), low, high)
+    y = net("Add", x, net.conv(inner, 24))
+    host.check(net, y)
+    # The one image that leaves goes back to plain memory by a kernel as well.
+    assert host.loops(net.graph(y)) == []
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_concatenated_images(net, host, batch):
+    x = net("Relu", net.conv(net.input(batch, 3, 9, 9), 16, 3))
+    left, right = net("Relu", net.conv(x, 32)), net("Relu", net.conv(x, 48, 3))
+    joined = net("Concat", left, right, axis=1)
+    y = net.conv(joined, 20, 3)
+    host.check(net, y)
+    assert host.loops(net.graph(y)) == []
+
+
+def test_concatenation_of_what_is_read_elsewhere_too(net, host):
+    x = net("Relu", net.conv(net.input(1, 3, 8, 8), 16, 3))
+    grown = net("Concat", x, net("Relu", net.conv(x, 16, 3)), axis=1)
+    y = net.conv(grown, 16, 3)
+    host.check(net, net("Add", y, x))
+
+
+def test_concatenation_off_the_vector(net, host):
+    x = net("Relu", net.conv(net.input(1, 3, 8, 8), 5, 3))
+    joined = net("Concat", x, net.conv(x, 6, 3), axis=1)
+    host.check(net, net.conv(joined, 7, 3))
+
+
+def test_gates(net, host):
+    """An image times what is made of its own average, and times its own sigmoid."""
+    x = net.conv(net.input(1, 3, 10, 10), 32, 3)
+    x = net("Mul", x, net("Sigmoid", x))
+    gate = net("Sigmoid", net.conv(net("Relu", net.conv(net("GlobalAveragePool", x), 16)), 32))
+    host.check(net, net.conv(net("Mul", x, gate), 16, 3))
+
+
+def test_an_image_between_other_operators(net, host):
+    x = net("Transpose", net.input(1, 9, 9, 3), perm=(0, 3, 1, 2))
+    y = net.conv(x, 20, 3)
+    host.check(net, net("Transpose", y, perm=(0, 2, 3, 1)), y, net("Softmax", y, axis=1))
+
+
+def test_an_image_that_leaves_and_goes_on(net, host):
+    x = net("Relu", net.conv(net.input(1, 3, 9, 9), 16, 3))
+    host.check(net, x, net.conv(x, 8, 3))
+
+
+@pytest.mark.parametrize("include", [0, 1])
+@pytest.mark.parametrize("ceil", [0, 1])
+def test_pooling(net, host, include, ceil):
+    x = net.conv(net.input(1, 3, 13, 12), 18, 3)
+    window = {"kernel_shape": (3, 3), "strides": (2, 2), "pads": (1, 0, 1, 1), "ceil_mode": ceil}
+    y = net("AveragePool", x, count_include_pad=include, **window)
+    host.check(net, y, net("MaxPool", x, **window), net("GlobalMaxPool", y))
+
+
+def test_groups_and_dilation(net, host):
+    x = net.conv(net.input(1, 4, 11, 11), 24, 3, groups=2)
+    x = net.conv(x, 24, 3, groups=3, dilations=(2, 2), pads=(2, 2, 2, 2))
+    host.check(net, net.conv(x, 48, 3, groups=24))
+
+
+def test_nan_and_infinity_in_an_image(net, host):
+    x = net.input(1, 16, 6, 6)
+    net.arrays[0][0, 3, 2, 2], net.arrays[0][0, 4, 5, 5] = np.nan, np.inf
+    y = net("Relu", net.conv(x, 16, 1))
+    graph = net.graph(y)
+    (got,) = host.run(graph, net.arrays)
+    assert np.isnan(got[0, :, 2, 2]).all()
+    assert np.isfinite(got[0, :, :2]).all()
+
+
+def test_code_does_not_depend_on_the_hash_seed(net, host):
+    x = net("Relu", net.conv(net.input(1, 3, 8, 8), 16, 3))
+    graph = net.graph(net.conv(net("Add", net.conv(x, 16, 3), x), 8))
+    first, second = (compile_region(graph, host.target, Kernels()) for _ in range(2))
+    assert first.code == second.code
+    assert list(first.constants) == list(second.constants)

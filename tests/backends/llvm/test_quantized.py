@@ -1,0 +1,66 @@
+"""Quantized networks: convolutions and pooling done in bytes, results at most one step from the operators' own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+
+class Bytes:
+    """Quantization of a network's values to one signed or unsigned format."""
+
+    def __init__(self, net, signed: bool) -> None:
+        self.net, self.dtype = net, np.int8 if signed else np.uint8
+        self.zero = 3 if signed else 120
+
+    def through(self, x, scale: float):
+        """The value quantized and dequantized."""
+        s, z = self.net.const(np.float32(scale)), self.net.const(self.dtype(self.zero))
+        return self.net("DequantizeLinear", self.net("QuantizeLinear", x, s, z), s, z)
+
+    def conv(self, x, filters: int, size: int, groups: int = 1, **attrs):
+        net = self.net
+        w = net.const(net.rng.integers(-127, 128, (filters, x.shape[1] // groups, size, size)).astype(np.int8))
+        scale = net.const((net.rng.uniform(0.5, 1, filters) / (64 * size * np.sqrt(x.shape[1]))).astype(np.float32))
+        zero = net.const(np.zeros(filters, np.int8))
+        real = net("DequantizeLinear", w, scale, zero, axis=0)
+        bias = net.const(net.rng.integers(-90, 90, filters).astype(np.int32))
+        bias = net("DequantizeLinear", bias, net.const(np.full(filters, 0.01, np.float32)), axis=0)
+        attrs.setdefault("pads", (size // 2,) * 4)
+        return net("Conv", x, real, bias, group=groups, **attrs)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_residual_network(net, host, signed, batch):
+    b = Bytes(net, signed)
+    x = b.through(net.input(batch, 3, 15, 14), 0.03)
+    x = b.through(net("Relu", b.conv(x, 20, 7, strides=(2, 2))), 0.02)
+    x = b.through(net("MaxPool", x, kernel_shape=(3, 3), strides=(2, 2), pads=(1,) * 4), 0.02)
+    inner = b.through(b.conv(b.through(net("Relu", b.conv(x, 24, 3)), 0.02), 20, 3), 0.03)
+    x = b.through(net("Relu", net("Add", inner, x)), 0.03)
+    y = net("QuantizeLinear", b.conv(x, 33, 1), net.const(np.float32(0.05)), net.const(b.dtype(b.zero)))
+    host.check(net, y)
+    loops = host.loops(net.graph(y))
+    assert len(loops) == 1, "only the input is quantized by loops"
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_floats_on_the_way(net, host, signed):
+    """What has no kernel in bytes is done in floats, in the same layout."""
+    b = Bytes(net, signed)
+    x = b.through(net.input(1, 16, 8, 8), 0.03)
+    x = b.through(b.conv(x, 16, 3, groups=16), 0.03)
+    x = net("AveragePool", x, kernel_shape=(2, 2), strides=(2, 2))
+    y = net("GlobalAveragePool", b.through(net("Sigmoid", x), 0.01))
+    host.check(net, y, tolerance=0.012)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_concatenation(net, host, signed):
+    b = Bytes(net, signed)
+    x = b.through(net.input(1, 3, 8, 8), 0.03)
+    left, right = b.through(b.conv(x, 16, 1), 0.02), b.through(b.conv(x, 32, 3), 0.02)
+    joined = b.through(net("Concat", left, right, axis=1), 0.02)
+    y = net("QuantizeLinear", b.conv(joined, 8, 3), net.const(np.float32(0.05)), net.const(b.dtype(b.zero)))
+    host.check(net, y)
