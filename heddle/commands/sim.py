@@ -339,9 +339,9 @@ def sweep(
         raise typer.BadParameter("the functional model has no cycles, expected cycle or rtl", param_hint="--sim")
     names, shapes = configs.split(","), layers.split(",")
     model: Literal["cycle", "rtl"] = "rtl" if sim is Model.rtl else "cycle"
-    with _working(f"{len(names)} configurations, {len(shapes)} layers"):
-        with nullcontext() if processes == 1 else ProcessPoolExecutor(processes) as pool:
-            rows = sweep_layers(names, shapes, Memory(latency), model, pool)
+    pooled = nullcontext() if processes == 1 else ProcessPoolExecutor(processes)
+    with _working(f"{len(names)} configurations, {len(shapes)} layers"), pooled as pool:
+        rows = sweep_layers(names, shapes, Memory(latency), model, pool)
     if json:
         print_json([asdict(row) for row in rows])
         return

@@ -42,17 +42,11 @@ class Model:
 
 def _suits(top: str, bus: Bus, agent: Agent, memory: Dram | None) -> None:
     role = "leads" if bus.leads else "follows"
-    match bus.kind, bus.leads, agent:
-        case ("stream", _, Stream()) | ("axi4" | "axi_lite", False, AxiLite()):
-            return
-        case ("axi4" | "axi_lite", True, Axi4()) | ("memory", _, SimpleMemory()):
-            if agent.memory is None and memory is None:
-                raise DeviceError(
-                    f"{top}: bus {bus.name} needs a memory; give one to open() or to its {type(agent).__name__}"
-                )
-        case _:
-            wanted = {"stream": "Stream", "memory": "SimpleMemory"}.get(bus.kind, "Axi4" if bus.leads else "AxiLite")
-            raise DeviceError(
-                f"{top}: bus {bus.name} is of kind {bus.kind} and the design {role} it, "
-                f"expected {wanted}, got {type(agent).__name__}"
-            )
+    wanted: type = {"stream": Stream, "memory": SimpleMemory}.get(bus.kind, Axi4 if bus.leads else AxiLite)
+    if not isinstance(agent, wanted):
+        raise DeviceError(
+            f"{top}: bus {bus.name} is of kind {bus.kind} and the design {role} it, "
+            f"expected {wanted.__name__}, got {type(agent).__name__}"
+        )
+    if isinstance(agent, Axi4 | SimpleMemory) and agent.memory is None and memory is None:
+        raise DeviceError(f"{top}: bus {bus.name} needs a memory; give one to open() or to its {wanted.__name__}")

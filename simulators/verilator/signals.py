@@ -35,7 +35,7 @@ class Signal:
     @property
     def array(self) -> NDArray[Any]:
         """A view of an unpacked array, or of the bytes of a wide vector."""
-        flat = np.frombuffer(self._bytes, np.uint8)
+        flat = np.frombuffer(memoryview(self._bytes), np.uint8)
         if self.nbytes in _SCALARS:
             return flat.view(f"<u{self.nbytes}").reshape(self.shape)
         return flat.reshape(*self.shape, self.nbytes)
@@ -65,7 +65,7 @@ class Signal:
         if self.cell is not None:
             self.cell.value = number
         else:
-            self._bytes[:] = number.to_bytes(self.nbytes, "little")
+            self._bytes[:] = list(number.to_bytes(self.nbytes, "little"))
 
     def __repr__(self) -> str:
         shape = "".join(f"[{size}]" for size in self.shape)

@@ -9,17 +9,18 @@ from typing import Any
 
 import numpy as np
 from heddle.core.errors import DeviceError
-from heddle.hw.vta.config import Config, log2
+from heddle.hw.vta.config import Config
 from heddle.hw.vta.generate import OUT_DEPTH
 from heddle.hw.vta.isa import Instruction, unit_of
 from heddle.simulators.vta import events as e
-from heddle.simulators.vta.native import Longs, compile_functions
+from heddle.simulators.vta.native import compile_functions
 from heddle.simulators.vta.program import Program
 from heddle.simulators.vta.rtl import Memory
 from heddle.simulators.vta.stream import MEMORIES
 from numpy.typing import NDArray
 
 Bytes = NDArray[np.uint8]
+Ints = NDArray[np.int64]
 UNITS = {"load": e.LOAD, "compute": e.COMPUTE, "store": e.STORE}
 
 
@@ -45,7 +46,7 @@ class Prepared:
     """A program in the form that the model runs, for those who ask about it again with other memories."""
 
     config: Config
-    rows: Longs
+    rows: Ints
     names: Sequence[str]
 
 
@@ -106,7 +107,7 @@ def _native() -> Callable[..., int]:
     return compile_functions(e.FUNCTIONS, e.simulate)
 
 
-def _stuck(prepared: Prepared, state: Longs) -> DeviceError:
+def _stuck(prepared: Prepared, state: Ints) -> DeviceError:
     error = DeviceError("cycle model: the program never ends, each unit waits for another or FINISH is missing")
     for unit, number in UNITS.items():
         head, pushed = state[e.HEAD + number], state[e.PUSHED + number]
@@ -118,7 +119,7 @@ def _stuck(prepared: Prepared, state: Longs) -> DeviceError:
     return error
 
 
-def _counters(prepared: Prepared, state: Longs, cycles: int) -> Mapping[str, int]:
+def _counters(prepared: Prepared, state: Ints, cycles: int) -> Mapping[str, int]:
     def value(at: int) -> int:
         return int(state[at])
 
@@ -234,8 +235,8 @@ class _Rows:
                 begin = self._offset(values) + k * stride_z + j * stride_y
                 part = self.data[begin * beat : (begin + x) * beat] if known and self.data is not None else None
                 if part is not None and len(part) == x * beat and at + x * size <= config.uop_depth:
-                    words = part.copy().view(np.uint32 if config.uop_bits == 32 else np.uint64)
-                    self.targets[at : at + x * size] = (words & ((1 << log2(config.acc_depth)) - 1)).astype(np.int64)
+                    words = part.copy().view(np.uint32 if config.uop_bits == 32 else np.uint64).astype(np.int64)
+                    self.targets[at : at + x * size] = words & (config.acc_depth - 1)
                 else:
                     self.targets[at : at + x * size] = -1
                 at += x * size

@@ -13,14 +13,20 @@ import inspect
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from heddle.core.errors import DeviceError
 from llvmlite import binding as llvm
-from numpy.typing import NDArray
 
-Longs = NDArray[np.int64]
+
+class Longs(Protocol):
+    """An array of 64-bit ints, as far as functions that compile may use it; numpy's is one."""
+
+    def __getitem__(self, index: int, /) -> int: ...
+
+    def __setitem__(self, index: int, value: int, /) -> None: ...
+
 
 _BINARY: Mapping[type[ast.AST], str] = {
     ast.Add: "add",
