@@ -8,9 +8,13 @@ from itertools import combinations
 
 import pytest
 from heddle.core.ir import Graph, Node, Value, tensor
-from heddle.core.pattern import Match, Pattern, any_of, binary, ops, optional, pattern, unary
+from heddle.core.pattern import Index, Match, Pattern, any_of, binary, ops, optional, pattern, unary
 from heddle.core.plugin import Backend, Figures, Link
 from heddle.partition import Demands, Plan, by_cost, plan
+from heddle.partition.candidates import Fallback, everything
+from heddle.partition.milp import Model
+from heddle.partition.pricing import Pricer
+from heddle.partition.units import Unit
 
 Read = Callable[..., Graph]
 Make = Callable[..., Backend]
@@ -44,6 +48,21 @@ def test_one_transfer_serves_all_readers_of_a_domain(read_graph: Read, backend: 
     (price,) = made.cost.regions
     assert price.inward == pytest.approx(1e-5 + 4e6 / 1e9)
     assert price.outward == pytest.approx(1e-5 + 4e6 / 1e9)
+
+
+def test_a_value_moves_once_however_many_regions_read_it(read_graph: Read, backend: Make, any_unary: Pattern) -> None:
+    far, host = backend("far", any_unary, figures=FAR, merges=False), backend("host", figures=SLOW_HOST, takes_all=True)
+    made = plan(
+        read_graph("""graph (%x: float32[1000]) -> (%c) {
+          %a: float32[1000] = Tanh(%x)
+          %b: float32[1000] = Exp(%x)
+          %c: float32[1000] = Add(%a, %b)
+        }"""),
+        [far, host],
+    )
+    assert layout(made) == ["far", "far", "host"]
+    assert [region.inward for region in made.cost.regions] == pytest.approx([1e-5 + 4000 / 1e9, 0.0, 0.0])
+    assert [region.outward for region in made.cost.regions] == pytest.approx([1e-5 + 4000 / 1e9] * 2 + [0.0])
 
 
 def test_the_placement_says_how_it_was_found(read_graph: Read, backend: Make, any_unary: Pattern) -> None:
@@ -212,6 +231,34 @@ def test_small_graphs_are_placed_as_cheaply_as_by_brute_force(backend: Make, sal
     made = plan(graph, [*backends, host], "cost")
     assert price(made, [*backends, host]) == pytest.approx(made.cost.seconds)
     assert made.cost.seconds <= best * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("salt", range(12))
+def test_the_program_is_exact_where_nothing_merges(backend: Make, salt: int) -> None:
+    """Units that stay apart cost what the program thinks that they cost, so its choice must be the cheapest."""
+    rng = random.Random(salt)
+    graph = small_graph(rng, rng.randint(3, 14))
+    index = Index(graph)
+    far = Figures({"*": 1e11}, 1e11, launch=1e-6, memory="far", link=Link(10 ** rng.uniform(-7, -5), 1e10))
+    backends = [
+        backend("far", *patterns(lambda match: claims(match, 0, salt)), figures=far, merges=False),
+        backend("near", *patterns(lambda match: claims(match, 1, salt)), figures=NEAR, merges=False),
+        backend("host", figures=Figures({"*": 1e10}, 1e10, launch=1e-7), takes_all=True, merges=False),
+    ]
+    candidates = everything(index, backends, Demands(), ())
+    del candidates.units[9:]
+    search = by_cost.Search(index, backends, candidates, Fallback(backends, Demands()), Pricer(index, backends))
+    rest = [Unit("host", (node,), (node,)) for node in graph.nodes]
+    chosen = Model(search.pricer, candidates.units, rest).solve(set(range(len(candidates.units))), ())
+    overlaps = search.overlaps()
+    every = [
+        choice
+        for count in range(len(candidates.units) + 1)
+        for choice in combinations(range(len(candidates.units)), count)
+        if all(overlaps[number].isdisjoint(choice) for number in choice)
+    ]
+    best = min(search.price(choice).price.seconds for choice in every)
+    assert search.price(chosen).price.seconds == pytest.approx(best, rel=1e-6)
 
 
 @pytest.mark.parametrize("salt", range(8))

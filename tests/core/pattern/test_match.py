@@ -302,3 +302,24 @@ def test_mistakes_in_a_pattern_are_told_at_once(make: Callable[..., object], mes
     with pytest.raises(GraphError) as error:
         pattern("p")(make)
     assert str(error.value) == message
+
+
+def test_a_free_node_over_an_interior_value_escapes_like_any_other(read_graph: Read) -> None:
+    @pattern("requantized")
+    def requantized(x):
+        inside = ops.DequantizeLinear(ops.QuantizeLinear(x, const("s"), const("z")), const("t"), const("u"))
+        return ops.Relu(inside)
+
+    graph = read_graph("""graph (%x: float32[2]) -> (%r, %o) {
+      const %s: float32[]
+      const %z: int8[]
+      %q: int8[2] = QuantizeLinear(%x, %s, %z)
+      %d: float32[2] = DequantizeLinear(%q, %s, %z)
+      %r: float32[2] = Relu(%d)
+      %o: float32[2] = Tanh(%d)
+    }""")
+    found = find(graph, [requantized])
+    assert found.matches == []
+    assert {refusal.reason for refusal in found.refusals.values()} == {
+        "interior value %d is read by %o (Tanh) too, takes a value that nobody else reads"
+    }
