@@ -1,9 +1,9 @@
 """Mutants of the RTL: mechanical one-token changes from a fixed seed, to see whether the tests notice them.
 
-`python -m heddle.simulators.vta.mutate --count 200` builds each on the smallest configuration, runs random programs and
-the programs at and over the edges on it, and prints the survivors: the changes that nothing noticed. A random program
-notices a change of memory, of a counter, or an error; counters are those of the design as it is, which a test compares
-with a file of expected ones.
+`python -m heddle.simulators.vta.mutate --count 200` puts all of them into one model of the smallest configuration,
+where an input says which is in force, runs random programs and the programs at and over the edges on each, and prints the
+survivors: the changes that nothing noticed. A random program notices a change of memory, of a counter, or an error;
+counters are those of the design as it is, which a test compares with a file of expected ones.
 """
 
 from __future__ import annotations
@@ -27,22 +27,23 @@ from heddle.simulators.verilator import Model, build
 from heddle.simulators.vta.faults import FaultError
 from heddle.simulators.vta.lockstep import WATCHDOG, timing
 from heddle.simulators.vta.randomize import random_case
-from heddle.simulators.vta.rtl import Memory, Rtl, build_rtl, rtl_spec
+from heddle.simulators.vta.rtl import Memory, Rtl, rtl_spec
 
 OPERATORS = (
     ("&&", "||"), ("||", "&&"), ("==", "!="), ("!=", "=="), (" + ", " - "), (" - ", " + "), (" < ", " <= "),
-    (" >= ", " > "), (" <= ", " < "), (" > ", " >= "), ("1'b1", "1'b0"), ("1'b0", "1'b1"), (" ? ", " ? !"),
-    ("'0;", "'1;"), ("<<", ">>"), (" & ", " | "), (">>>", ">>"), (" ^ ", " | "), ("!", ""), (" * ", " + "),
+    (" >= ", " > "), (" <= ", " < "), (" > ", " >= "), ("1'b1", "1'b0"), ("1'b0", "1'b1"), (" ? ", " ? ~"),
+    ("'0", "'1"), ("<<", ">>"), (" & ", " | "), (">>>", ">>"), ("!", ""), (" * ", " + "),
 )  # fmt: skip
 NUMBER = re.compile(r"(?<![\w'.\[:])(\d+)(?![\w'])")
-SKIPPED = re.compile(
-    r"^\s*(//|module|endmodule|import|parameter|localparam|input|output|logic|/\*|`|end\b|\)|#)|assert property"
+ASSIGNMENT = re.compile(
+    r"^(\s*(?:\w+: |end |else |[\w']+\(?\w*\)?: )?(?:assign |wire |automatic )?[^=?]*?(?: <= | = ))(.*)(;)\s*$"
 )
+CONDITION = re.compile(r"^(\s*(?:end )?(?:else )?if \()(.*?)(\)(?: begin| .*;)?)\s*$")
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change: the file, the line counted from 1, and the line before and after."""
+    """One change: the file, the line counted from 1, and the expression before and after."""
 
     file: str
     line: int
@@ -50,7 +51,21 @@ class Mutant:
     after: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.before.strip()}  ->  {self.after.strip()}"
+        return f"{self.file}:{self.line}: {self.before}  ->  {self.after}"
+
+
+def split(line: str) -> tuple[str, str, str] | None:
+    """A line around the one expression in it that may be changed, or None: statements of one line, and conditions."""
+    code = line.split("//")[0].rstrip()
+    if re.match(
+        r"^\s*(//|module|endmodule|import|parameter|localparam|input|output|logic|typedef|`|\.|for|int )", code
+    ):
+        return None
+    for pattern in (CONDITION, ASSIGNMENT):
+        found = pattern.match(code)
+        if found and all(found[2].count(a) == found[2].count(b) for a, b in ("()", "{}", "[]")):
+            return found[1], found[2], found[3]
+    return None
 
 
 def candidates(sources: Sequence[Path]) -> Iterator[Mutant]:
@@ -60,25 +75,18 @@ def candidates(sources: Sequence[Path]) -> Iterator[Mutant]:
         for number, line in enumerate(path.read_text().splitlines(), 1):
             if line.startswith("`"):
                 checked = line.startswith("`ifndef SYNTHESIS")
-            if checked or SKIPPED.search(line):
+            parts = split(line)
+            if checked or parts is None or "assert" in line:
                 continue
-            code = line.split("//")[0]
+            code = parts[1]
             for old, new in OPERATORS:
                 for at in (m.start() for m in re.finditer(re.escape(old), code)):
-                    if old == "!" and code[at : at + 2] == "!=":
-                        continue
-                    if old in (" <= ", " < ") and is_assignment(code, at, old):
-                        continue
-                    yield Mutant(path.name, number, line, code[:at] + new + code[at + len(old) :])
+                    if (old, code[at : at + 2]) != ("!", "!=") and (old, code[at : at + 3]) != ("<<", "<<<"):
+                        yield Mutant(path.name, number, code, code[:at] + new + code[at + len(old) :])
             for match in NUMBER.finditer(code):
                 yield Mutant(
-                    path.name, number, line, f"{code[: match.start()]}{int(match[1]) + 1}{code[match.end() :]}"
+                    path.name, number, code, f"{code[: match.start()]}{int(match[1]) + 1}{code[match.end() :]}"
                 )
-
-
-def is_assignment(code: str, at: int, operator: str) -> bool:
-    """Whether `<=` at a place assigns: then it is the first of its statement."""
-    return operator == " <= " and not re.search(r"(if|while|&&|\|\||\?|=) *\(?[^;]*$", code[:at])
 
 
 def sample(sources: Sequence[Path], count: int, seed: int) -> Sequence[Mutant]:
@@ -87,11 +95,32 @@ def sample(sources: Sequence[Path], count: int, seed: int) -> Sequence[Mutant]:
     return random.Random(seed).sample(found, min(count, len(found)))
 
 
-def observe(config: Config, model: Model, seed: int) -> tuple[bytes, Mapping[str, int]]:
-    """What a random program leaves in memory, and the counters; FaultError when the machine reports one."""
+def schema(sources: Sequence[Path], mutants: Sequence[Mutant], folder: Path) -> Sequence[Path]:
+    """Sources that hold all mutants: the input `mutant` of the top says which is in force, counted from 1."""
+    written = []
+    for path in sources:
+        lines = path.read_text().splitlines()
+        for number, mutant in enumerate(mutants, 1):
+            if mutant.file == path.name:
+                parts = split(lines[mutant.line - 1])
+                assert parts is not None
+                chosen = f"(vta.mutant == {number}) ? ({mutant.after}) : ({parts[1]})"
+                lines[mutant.line - 1] = f"{parts[0]}{chosen}{parts[2]}"
+        if path.name == "vta.sv":
+            at = next(i for i, line in enumerate(lines) if line.strip() == "input logic rst,")
+            lines.insert(at, "  input int mutant,")
+        written.append(folder / path.name)
+        written[-1].write_text("\n".join(lines) + "\n")
+    return written
+
+
+def observe(config: Config, model: Model, seed: int, number: int | None = None) -> tuple[bytes, Mapping[str, int]]:
+    """What a random program leaves in memory, and the counters; `number` chooses a mutant of a schema."""
     case = random_case(config, seed)
     memory = case.memory.copy()
     rtl = Rtl(config, model, memory, timing(seed))
+    if number is not None:
+        rtl.simulation.io.mutant = number
     try:
         counters = rtl.run(case.program, case.code, case.bases, WATCHDOG)
     finally:
@@ -99,29 +128,20 @@ def observe(config: Config, model: Model, seed: int) -> tuple[bytes, Mapping[str
     return memory.tobytes(), counters
 
 
-def notice(config: Config, mutant: Mutant, expected: Sequence[tuple[bytes, Mapping[str, int]]]) -> str | None:
+def notice(
+    config: Config, model: Model, number: int, expected: Sequence[tuple[bytes, Mapping[str, int]]]
+) -> str | None:
     """How a mutant was noticed, or None; `expected` is what the unchanged design does with the first seeds."""
-    with tempfile.TemporaryDirectory() as folder:
-        paths = []
-        for path in rtl_sources():
-            text = path.read_text()
-            if path.name == mutant.file:
-                lines = text.splitlines()
-                lines[mutant.line - 1] = mutant.after
-                text = "\n".join(lines) + "\n"
-            paths.append(Path(folder, path.name))
-            paths[-1].write_text(text)
-        try:
-            model = build(rtl_spec(config, paths))
-            for seed, (memory, counters) in enumerate(expected):
-                found, counted = observe(config, model, seed)
-                if found != memory:
-                    return f"program {seed}: memory"
-                if counted != counters:
-                    return f"program {seed}: counters"
-            return directed(config, model)
-        except HeddleError as error:
-            return f"{type(error).__name__}: {str(error)[:80]}"
+    try:
+        for seed, (memory, counters) in enumerate(expected):
+            found, counted = observe(config, model, seed, number)
+            if found != memory:
+                return f"program {seed}: memory"
+            if counted != counters:
+                return f"program {seed}: counters"
+        return directed(config, model, number)
+    except HeddleError as error:
+        return f"{type(error).__name__}: {str(error)[:80]}"
 
 
 READY = "LOAD mem=uop\nLOAD mem=inp\nLOAD mem=wgt\nLOAD mem=prm push_next\nSYNC unit=compute pop_prev\n"
@@ -169,10 +189,11 @@ RIGHT = (
 """Programs at the edge of what is allowed."""
 
 
-def directed(config: Config, model: Model) -> str | None:
+def directed(config: Config, model: Model, number: int) -> str | None:
     """How the programs at and over the edges were noticed, or None if the hardware says of each what it should."""
     memory = np.zeros(16384, np.uint8)
     rtl = Rtl(config, model, memory, Memory(latency=9))
+    rtl.simulation.io.mutant = number
     try:
         for text, kind, index in WRONG:
             try:
@@ -195,19 +216,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="mutation campaign over the accelerator's RTL")
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--first", type=int, default=0, help="skip so many of the sample")
     parser.add_argument("--programs", type=int, default=120)
     parser.add_argument("--config", default="tiny")
     options = parser.parse_args(arguments)
     config, start, survivors = load_config(options.config), time.perf_counter(), []
-    chosen = sample(rtl_sources(), options.count, options.seed)[options.first :]
-    original = build_rtl(config)
-    expected = [observe(config, original, seed) for seed in range(options.programs)]
-    for number, mutant in enumerate(chosen):
-        how = notice(config, mutant, expected)
+    mutants = sample(rtl_sources(), options.count, options.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        sources = schema(rtl_sources(), mutants, Path(folder))
+        model = build(rtl_spec(config, sources))
+    expected = [observe(config, model, seed, 0) for seed in range(options.programs)]
+    for number, mutant in enumerate(mutants, 1):
+        how = notice(config, model, number, expected)
         survivors += [] if how else [mutant]
-        print(f"{number + options.first} {how or 'SURVIVED'} | {mutant}", file=sys.stderr, flush=True)
-    print(f"{len(chosen)} mutants, {len(survivors)} survivors, {time.perf_counter() - start:.0f} s")
+        print(f"{number} {how or 'SURVIVED'} | {mutant}", file=sys.stderr, flush=True)
+    print(f"{len(mutants)} mutants, {len(survivors)} survivors, {time.perf_counter() - start:.0f} s")
     for mutant in survivors:
         print(mutant)
     return 0

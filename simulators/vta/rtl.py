@@ -53,10 +53,15 @@ def build_rtl(config: Config, profile: Literal["fast", "trace", "cover"] = "fast
 
 
 class Rtl:
-    """One accelerator at RTL beside a byte memory; `run` may be called again and again."""
+    """One accelerator at RTL beside a byte memory; `run` may be called again and again.
 
-    def __init__(self, config: Config, model: Model, memory: NDArray[np.uint8], timing: Memory) -> None:
-        self.config = config
+    `origin` is the address of the memory's first byte, which is added to all addresses that are given.
+    """
+
+    def __init__(
+        self, config: Config, model: Model, memory: NDArray[np.uint8], timing: Memory, origin: int = 0
+    ) -> None:
+        self.config, self._origin = config, origin
         dram = Dram(
             len(memory),
             latency=timing.latency,
@@ -65,6 +70,7 @@ class Rtl:
             backpressure=timing.backpressure,
             jitter=timing.jitter,
             contents=memory,
+            base=origin,
         )
         self._memory = memory
         self.simulation: Simulation = model.open(dram, {"m_axi": Axi4(errors="respond"), "s_axil": AxiLite()})
@@ -96,10 +102,10 @@ class Rtl:
         words = b"".join(encode(self.config, i).to_bytes(INSTRUCTION_BITS // 8, "little") for i in program)
         self._memory[code : code + len(words)] = np.frombuffer(words, np.uint8)
         write = self._registers.write
-        write(REGISTERS["CODE"], code)
+        write(REGISTERS["CODE"], code + self._origin)
         write(REGISTERS["COUNT"], len(program))
         for number, base in enumerate(bases):
-            write(REGISTERS["BASE0"] + 4 * number, base)
+            write(REGISTERS["BASE0"] + 4 * number, base + self._origin)
         write(REGISTERS["CONTROL"], 1)
 
     def _counters(self) -> Mapping[str, int]:
