@@ -112,6 +112,8 @@ def _make(
     common += [f"-I{verilator.include}", f"-I{verilator.include / 'vltstd'}"]
     if "--savable" in flags:
         common.append("-DHEDDLE_SAVABLE=1")
+    if "--noassert" in flags and not any("VlClass" in path.read_text() for path in work.glob("*.h")):
+        common.append("-DHEDDLE_DIRECT=1")
     header = (work / f"{PREFIX}.h").read_text()
     (work / "dut.cpp").write_text(
         _together(_made(lists, "VM_CLASSES_FAST") + _made(lists, "VM_SUPPORT_FAST"))
