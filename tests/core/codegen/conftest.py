@@ -100,12 +100,14 @@ def native(artifact: Artifact, inputs: Sequence[Array]) -> list[Array]:
     return outputs
 
 
-def difference(graph: Graph, inputs: Sequence[Array], target: Target | None = None, ulps: float = 32) -> str:
+def difference(
+    graph: Graph, inputs: Sequence[Array], target: Target | None = None, ulps: float = 32, **options: Any
+) -> str:
     """How the compiled graph's outputs differ from their meaning; empty when they agree.
 
     Floats may differ by so many units in the last place of the greatest magnitude, integers not at all.
     """
-    made = native(compile_region(graph, target or host()), inputs)
+    made = native(compile_region(graph, target or host(), **options), inputs)
     for value, got, want in zip(graph.outputs, made, evaluate(graph, inputs), strict=True):
         if got.dtype != want.dtype or got.shape != want.shape:
             return f"{value}: {got.dtype}{got.shape}, expected {want.dtype}{want.shape}"
@@ -149,3 +151,15 @@ def agrees() -> Callable[..., None]:
         assert not found, f"{graph}\n{found}"
 
     return check
+
+
+@pytest.fixture(name="case")
+def case_of_a_line() -> Callable[..., tuple[Graph, list[Array]]]:
+    """The graph of one node that a line describes, and inputs for it."""
+    return case
+
+
+@pytest.fixture(name="native")
+def native_run() -> Callable[[Artifact, Sequence[Array]], list[Array]]:
+    """Run compiled code in this process."""
+    return native
