@@ -1,8 +1,8 @@
 """Mutants of the RTL: mechanical one-token changes from a fixed seed, to see whether the tests notice them.
 
 `python -m heddle.simulators.vta.mutate --count 200` puts all of them into one model of the smallest configuration,
-where an input says which is in force, runs random programs and the programs at and over the edges on each, and prints the
-survivors: the changes that nothing noticed. A random program notices a change of memory, of a counter, or an error;
+where an input says which is in force, runs random programs and the programs at and over the edges on each, and prints
+the survivors: the changes that nothing noticed. A random program notices a change of memory, of a counter, or an error;
 counters are those of the design as it is, which a test compares with a file of expected ones.
 """
 
@@ -34,6 +34,8 @@ OPERATORS = (
     (" >= ", " > "), (" <= ", " < "), (" > ", " >= "), ("1'b1", "1'b0"), ("1'b0", "1'b1"), (" ? ", " ? ~"),
     ("'0", "'1"), ("<<", ">>"), (" & ", " | "), (">>>", ">>"), ("!", ""), (" * ", " + "),
 )  # fmt: skip
+MOST = 100_000
+"""Cycles that no program of the campaign needs."""
 NUMBER = re.compile(r"(?<![\w'.\[:])(\d+)(?![\w'])")
 ASSIGNMENT = re.compile(
     r"^(\s*(?:\w+: |end |else |[\w']+\(?\w*\)?: )?(?:assign |wire |automatic )?[^=?]*?(?: <= | = ))(.*)(;)\s*$"
@@ -122,7 +124,7 @@ def observe(config: Config, model: Model, seed: int, number: int | None = None) 
     if number is not None:
         rtl.simulation.io.mutant = number
     try:
-        counters = rtl.run(case.program, case.code, case.bases, WATCHDOG)
+        counters = rtl.run(case.program, case.code, case.bases, WATCHDOG, MOST)
     finally:
         rtl.close()
     return memory.tobytes(), counters
@@ -197,14 +199,14 @@ def directed(config: Config, model: Model, number: int) -> str | None:
     try:
         for text, kind, index in WRONG:
             try:
-                rtl.run(assemble(text), 8192, [0, 4096, 16384], WATCHDOG)
+                rtl.run(assemble(text), 8192, [0, 4096, 16384], WATCHDOG, MOST)
                 return f"{text.splitlines()[-2]}: not noticed"
             except FaultError as fault:
                 if fault.kind != kind or index not in (-1, fault.index):
                     return f"{text.splitlines()[-2]}: {fault.kind} of {fault.index}"
         for text in RIGHT:
             try:
-                rtl.run(assemble(text), 8192, [0, 4096, 16384], WATCHDOG)
+                rtl.run(assemble(text), 8192, [0, 4096, 16384], WATCHDOG, MOST)
             except FaultError as fault:
                 return f"right program: {fault}"
     finally:

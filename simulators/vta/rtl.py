@@ -80,17 +80,22 @@ class Rtl:
             raise DeviceError(f"accelerator: version register {found:#010x}, expected {version_word(config):#010x}")
 
     def run(
-        self, program: Sequence[Instruction], code: int, bases: Sequence[int], watchdog: int = 100_000
+        self,
+        program: Sequence[Instruction],
+        code: int,
+        bases: Sequence[int],
+        watchdog: int = 100_000,
+        most: int = MOST_CYCLES,
     ) -> Mapping[str, int]:
         """Run a program that is first written to memory at byte `code`; the counters by name.
 
-        FaultError for what the hardware reports, and when nothing moves for `watchdog` cycles.
+        FaultError for what the hardware reports, when nothing moves for `watchdog` cycles, and after `most` cycles.
         """
         self.prepare(program, code, bases)
         try:
-            self.simulation.run(max_cycles=MOST_CYCLES, until="irq", watchdog=watchdog, progress=["heartbeat"])
+            self.simulation.run(max_cycles=most, until="irq", watchdog=watchdog, progress=["heartbeat"])
         except RtlHangError as hang:
-            raise self._hung(program, watchdog) from hang
+            raise self._hung(program, str(hang)) from hang
         if errors := self._registers.read(REGISTERS["STATUS"]) >> 8 & 0xFF:
             index = self._registers.read(REGISTERS["ERROR_INDEX"])
             kind = ERRORS[(errors & -errors).bit_length() - 1]
@@ -113,14 +118,14 @@ class Rtl:
         words = [self._registers.read(at + 4 * i) for i in range(2 * len(counter_names()))]
         return {name: words[2 * i] | words[2 * i + 1] << 32 for i, name in enumerate(counter_names())}
 
-    def _hung(self, program: Sequence[Instruction], watchdog: int) -> FaultError:
+    def _hung(self, program: Sequence[Instruction], fact: str) -> FaultError:
         """The report of a run in which nothing moves: tokens and the heads of the queues."""
         counts = self._registers.read(REGISTERS["TOKENS"]).to_bytes(4, "little")
         tokens = ", ".join(f"{name} {n}" for name, n in zip(description()["tokens"], counts, strict=True))
         heads = {unit: self._registers.read(REGISTERS[f"HEAD_{unit.upper()}"]) for unit in ("load", "compute", "store")}
         waiting = {unit: head & 0xFFFFFF for unit, head in heads.items() if head >> 31}
         first = min(waiting.values(), default=-1)
-        fault = FaultError("deadlock", first, f"deadlock: nothing moved for {watchdog} cycles (tokens: {tokens})")
+        fault = FaultError("deadlock", first, f"deadlock: {fact} (tokens: {tokens})")
         for unit in heads:
             text = f"instruction {waiting[unit]}: {_named(program, waiting[unit])}" if unit in waiting else "empty"
             fault.add_note(f"{unit} queue: {text}")
