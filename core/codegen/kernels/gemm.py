@@ -12,7 +12,7 @@ from heddle.core.codegen.kernels.arithmetic import floating
 from heddle.core.codegen.kernels.blocking import balanced, chunks, each
 from heddle.core.codegen.kernels.layout import transpose_registers
 from heddle.core.codegen.kernels.micro import Block, Nest, micro
-from heddle.core.codegen.kernels.shapes import block_cycles, register_blocks
+from heddle.core.codegen.kernels.shapes import block_cycles, register_blocks, rows_apart
 from heddle.core.codegen.kernels.store import Spot
 from heddle.core.codegen.kernels.tail import NOTHING, Place, Tail
 from heddle.core.codegen.llvm import Function
@@ -135,8 +135,9 @@ def default(problem: Gemm, target: Target) -> Schedule:
         widths = [-(-width // lanes) for width in chunks(problem.n, vectors * lanes)]
         return block_cycles(target, balanced(problem.m, rows), widths, problem.k)
 
-    rows, vectors = min(register_blocks(target), key=cost)
     size = problem.scalar.bits // 8
+    most = rows_apart(problem.a[0] * size)
+    rows, vectors = min((block for block in register_blocks(target) if block[0] <= most), key=cost)
     band = max(rows, target.l2 // 2 // (problem.k * size) // rows * rows) if problem.m > 4 * rows else WHOLE
     return Schedule(rows, vectors, band=band if band < problem.m else WHOLE)
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
+from math import gcd
 
 from heddle.core.codegen.target import Target
 
 LOADS_PER_CYCLE = 2
 LATENCY = 4
-CROWDING = 0.05
+FROM_L2 = 0.25
+FROM_L1 = 0.05
+WAYS = 6
+PAGE = 4096
 CALL = 24
 
 
@@ -30,9 +34,12 @@ def register_blocks(target: Target) -> tuple[tuple[int, int], ...]:
 
 
 def step_cycles(target: Target, rows: int, vectors: int) -> float:
-    """Cycles of one step of a block: bound by multiplications, by loads, or by the chain of dependent additions."""
+    """Cycles of one step of a block: bound by multiplications, by loads, or by the chain of dependent additions.
+
+    B comes from the second cache, a vector at a time, and A from the first, an element at a time; some of that shows.
+    """
     loads = (rows + vectors) / LOADS_PER_CYCLE
-    return max(rows * vectors / target.multiplies_per_cycle, loads, float(LATENCY)) + CROWDING * loads
+    return max(rows * vectors / target.multiplies_per_cycle, loads, float(LATENCY)) + FROM_L2 * vectors + FROM_L1 * rows
 
 
 def block_cycles(target: Target, row_parts: Sequence[int], vector_parts: Sequence[int], steps: int) -> float:
@@ -42,3 +49,9 @@ def block_cycles(target: Target, row_parts: Sequence[int], vector_parts: Sequenc
         for rows, down in Counter(row_parts).items()
         for vectors, across in Counter(vector_parts).items()
     )
+
+
+def rows_apart(stride: int) -> int:
+    """How many rows that are `stride` bytes apart the first cache holds at once: those that are a multiple of a page
+    apart all fall into one of its sets, of which it has few ways."""
+    return WAYS * (PAGE // gcd(PAGE, stride)) if stride else PAGE
