@@ -83,6 +83,7 @@ def compile(
         specialise=None if fixed else job.specialise,
         devices=devices,
         timeout=timeout,
+        watch=_announce_run if plugins().manager.hook.heddle_run_done.get_hookimpls() else None,
     )
 
 
@@ -123,6 +124,10 @@ def spec(value: Value) -> TensorSpec:
     if not isinstance(value.type, TensorType) or value.type.dims is None:
         raise ModelError(f"{value}: it is {value.type}; a model's inputs and outputs must be tensors of known rank")
     return TensorSpec(value.name, dtype_name(value.type.dtype), value.type.dims)
+
+
+def _announce_run(executable: Executable, seconds: float) -> None:
+    plugins().announce("heddle_run_done", executable=executable, seconds=seconds)
 
 
 def _demands(given: Demands | None, strict: bool) -> Demands:

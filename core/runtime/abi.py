@@ -8,8 +8,9 @@ A host artifact's `code` is a shared object without undefined symbols that expor
 `inputs`, `outputs` follow the artifact's signature; `constants` are in the order of the sorted names of
 `artifact.constants`, each aligned to 64 bytes and readable 64 bytes past its end; `workspace` has
 `artifact.workspace` bytes, aligned to 4096; `services` holds the address of each function in `SERVICES`.
-The result is 0, or the number (from 1) of a message in `artifact.meta["faults"]`: the run failed then, and its outputs
-are not valid.
+Inputs and outputs are aligned to their elements. The code may set the processor's floating-point modes while it runs,
+and restores what it found before it returns. The result is 0, or the number (from 1) of a message in
+`artifact.meta["faults"]`: the run failed then, and its outputs are not valid.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Executable:
     programs placed at the first call, or by `prepare`. `specialise` compiles for input shapes that no schedule
     covers. `devices` gives, by name, either an open device or the options to open it with. `timeout` is the most
     seconds that one step may run on a device (None: for ever); the host's own code cannot be interrupted when it
-    is the whole model, since it then runs in the calling thread.
+    is the whole model, since it then runs in the calling thread. `watch` is told of each call and of its wall seconds.
     """
 
     def __init__(
@@ -56,12 +56,13 @@ class Executable:
         specialise: Specialise | None = None,
         devices: Mapping[str, Device | Mapping[str, Any]] | None = None,
         timeout: float | None = TIMEOUT,
+        watch: Callable[[Executable, float], None] | None = None,
     ) -> None:
         self.name, self.inputs, self.outputs, self.timeout = name, tuple(inputs), tuple(outputs), timeout
         self._schedules: dict[Shapes, Schedule] = {}
         for schedule in schedules:
             self._schedules[check(schedule).shapes] = schedule
-        self._specialise = specialise
+        self._specialise, self._watch = specialise, watch
         self._state = _State(dict(devices or {}))
         self._names = {spec.name for spec in self.inputs}
         self._result = Outputs.named(spec.name for spec in self.outputs)
@@ -121,12 +122,23 @@ class Executable:
         that is itself called `out` is given by position.) InputError when an array does not fit; DeviceError when a
         device fails.
         """
+        if self._watch is not None:
+            return self._watched(self._watch, args, out, named)
         if out is None and not named and len(args) == len(self.inputs):
             return self._entry(*args)
         if out is None and not args and named.keys() == self._names:
             return self._entry(*[named[spec.name] for spec in self.inputs])
         arrays = bind_inputs(self.inputs, args, named)
         return self._entry(*arrays) if out is None else self._into(arrays, out)
+
+    def _watched(
+        self, watch: Callable[[Executable, float], None], args: Sequence[Any], out: Any, named: Mapping[str, Any]
+    ) -> Outputs:
+        start = time.perf_counter()
+        arrays = bind_inputs(self.inputs, args, named)
+        outputs = self._entry(*arrays) if out is None else self._into(arrays, out)
+        watch(self, time.perf_counter() - start)
+        return outputs
 
     def stream(self, inputs: Iterable[Any], depth: int | None = None) -> Iterator[Outputs]:
         """The outputs of successive inputs, in order, while up to `depth` of them are under way on the devices.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -67,6 +68,20 @@ def demands(pins: Iterable[str] | None, exclusions: Iterable[str] | None, strict
         return tuple(found)
 
     return heddle.Demands(pairs(pins, "--pin"), pairs(exclusions, "--exclude"), strict=strict)
+
+
+def device_options(texts: Iterable[str] | None) -> dict[str, dict[str, Any]]:
+    """`["vta.latency=50"]` as `{"vta": {"latency": 50}}`: numbers, `true` and `false` are read, the rest is text."""
+
+    def read(text: str) -> Any:
+        try:
+            value = json.loads(text)
+        except ValueError:
+            return text
+        return value if isinstance(value, bool | int | float) else text
+
+    given = settings(texts, "--device")
+    return {name: {key: read(value) for key, value in fields.items()} for name, fields in given.items()}
 
 
 def shapes(texts: Iterable[str] | None) -> dict[str, list[int | str]] | None:

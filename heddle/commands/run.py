@@ -55,7 +55,7 @@ def command(
     """
     if (inputs is None) != random:
         raise typer.BadParameter("give either --inputs x.npz or --random")
-    devices = arguments.settings(device, "--device")
+    devices = arguments.device_options(device)
     if is_compiled(model) or model.suffix == ".heddle":
         if arguments.names(backends) != ["host"] or set_ or shape or pin or exclude or place != "order":
             raise typer.BadParameter(f"{model} is compiled: options of the compiler do not apply")

@@ -145,3 +145,27 @@ exe.save("out.heddle")
         )
         files.append((folder / "out.heddle").read_bytes())
     assert files[0] == files[1] == files[2]
+
+
+def test_plugins_watch_what_happens(tmp_path):
+    (tmp_path / "watcher.py").write_text(
+        "from heddle.core.plugin import hookimpl\n"
+        "@hookimpl\ndef heddle_plan_done(plan): print('plan', len(plan.regions))\n"
+        "@hookimpl\ndef heddle_region_compiled(region, seconds): print('region', region.backend, seconds > 0)\n"
+        "@hookimpl\ndef heddle_run_done(executable, seconds): print('run', executable.name, seconds > 0)\n"
+    )
+    program = """
+import sys, numpy as np
+sys.path.insert(0, sys.argv[1])
+import conftest, heddle
+exe = heddle.compile(sys.argv[2], [conftest.Reference()], devices={"reference": conftest.ReferenceDevice()})
+exe(np.zeros((1, 1, 28, 28), np.float32))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program, Path(__file__).parent, MNIST],
+        env={**os.environ, "HEDDLE_PLUGINS": str(tmp_path / "watcher.py")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.splitlines() == ["plan 1", "region reference True", "run CNTKGraph True"]
