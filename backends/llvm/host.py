@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -14,7 +15,7 @@ from heddle.core.ir import Node
 from heddle.core.plugin import Backend, Region
 from heddle.core.runtime.artifact import Artifact
 
-_TARGETS = {
+_TARGETS: dict[str, Callable[[], Target]] = {
     "native": targets.host,
     "x86-64": targets.x86_64,
     "avx2": targets.avx2,

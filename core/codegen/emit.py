@@ -114,8 +114,8 @@ class _Emitter:
         elif axis.extent == 1:
             self.turn(stmt, 0)
         elif stmt.kind == "unroll":
-            for i in range(axis.extent):
-                self.turn(stmt, i)
+            for number in range(axis.extent):
+                self.turn(stmt, number)
         else:
             properties = (NO_UNROLL,) if any(isinstance(inner, For) for inner in stmt.body) else ()
             with self.f.loop(0, axis.extent, properties=properties) as i:

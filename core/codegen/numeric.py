@@ -188,7 +188,7 @@ def _integer_compare(name: str) -> Rule:
 def _integer_extreme(name: str) -> Rule:
     def rule(c: Context, dtype: DType, args: list[Value]) -> Value:
         if args[0].type.scalar == "i1":
-            return c.f.binary("or" if name == "max" else "and", *args)
+            return c.f.binary("or" if name == "max" else "and", args[0], args[1])
         return c.f.intrinsic(f"{'s' if is_signed(dtype) else 'u'}{name}", *args)
 
     return rule
@@ -279,18 +279,18 @@ def _integer_power(c: Context, dtype: DType, args: list[Value]) -> Value:
 
 
 _INTEGER: Mapping[str, Rule] = {
-    "add": lambda c, d, a: c.f.binary("or" if a[0].type.scalar == "i1" else "add", *a),
-    "sub": lambda c, d, a: c.f.binary("xor" if a[0].type.scalar == "i1" else "sub", *a),
-    "mul": lambda c, d, a: c.f.binary("and" if a[0].type.scalar == "i1" else "mul", *a),
+    "add": lambda c, d, a: c.f.binary("or" if a[0].type.scalar == "i1" else "add", a[0], a[1]),
+    "sub": lambda c, d, a: c.f.binary("xor" if a[0].type.scalar == "i1" else "sub", a[0], a[1]),
+    "mul": lambda c, d, a: c.f.binary("and" if a[0].type.scalar == "i1" else "mul", a[0], a[1]),
     "div": _divide("div"),
     "neg": lambda c, d, a: c.f.neg(a[0]),
     "min": _integer_extreme("min"),
     "max": _integer_extreme("max"),
     "mod": _integer_mod,
     "fmod": _divide("rem"),
-    "and": lambda c, d, a: c.f.binary("and", *a),
-    "or": lambda c, d, a: c.f.binary("or", *a),
-    "xor": lambda c, d, a: c.f.binary("xor", *a),
+    "and": lambda c, d, a: c.f.binary("and", a[0], a[1]),
+    "or": lambda c, d, a: c.f.binary("or", a[0], a[1]),
+    "xor": lambda c, d, a: c.f.binary("xor", a[0], a[1]),
     "not": lambda c, d, a: c.f.binary("xor", a[0], constant(True if a[0].type.scalar == "i1" else -1, a[0].type)),
     "shl": _shift(True),
     "shr": _shift(False),

@@ -176,7 +176,11 @@ def compute(output: Value, body: Callable[..., Expr], node: str = "") -> Compute
 
 
 def part(
-    output: Value, shape: Sequence[int], at: Callable[..., Sequence[Affine]], body: Callable[..., Expr], node: str = ""
+    output: Value,
+    shape: Sequence[int],
+    at: Callable[..., Sequence[Affine | int]],
+    body: Callable[..., Expr],
+    node: str = "",
 ) -> Compute:
     """The computation of some elements of an output: one for each point of `shape`, stored `at` its indices."""
     axes = tuple(only_axis(axis(size, f"i{number}")) for number, size in enumerate(shape))
@@ -245,7 +249,7 @@ def rewrite(
 
     def change(item: Expr) -> Expr:
         if item.op == "arg" and arguments is not None:
-            return arguments[item.value]
+            return arguments[int(item.value)]
         if item.op == "load":
             moved = Load(item.value.source, tuple(substitute_index(i, mapping, visit) for i in item.value.indices))
             replaced = leaf(moved) if leaf is not None else None

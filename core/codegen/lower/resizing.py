@@ -86,8 +86,8 @@ def _axis(op: Lowering, source: Value, at: int, places: Array, factor: float) ->
             tap = axis(taps, "tap")
             return total([tap], term(indices, tap))
         result = term(indices, 0)
-        for tap in range(1, taps):
-            result = result + term(indices, tap)
+        for number in range(1, taps):
+            result = result + term(indices, number)
         return result
 
     return op.compute(result, body)

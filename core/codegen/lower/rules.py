@@ -93,7 +93,7 @@ class Lowering:
         return output
 
     def part(
-        self, output: Value, shape: Sequence[int], at: Callable[..., Sequence[Affine]], body: Callable[..., Expr]
+        self, output: Value, shape: Sequence[int], at: Callable[..., Sequence[Affine | int]], body: Callable[..., Expr]
     ) -> None:
         """Add the computation of some elements of a value."""
         self.add(part(output, shape, at, body, self.label))
