@@ -7,17 +7,18 @@ also across a change of the operator's name.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from heddle.core.frontend.builder import Builder, Call
 from heddle.core.frontend.opsets import control, inputs, meanings
 
 Upgrade = Callable[[Call, Builder], Call]
 
+_TABLES: tuple[Mapping[str, tuple[tuple[int, Upgrade], ...]], ...] = (inputs.RULES, meanings.RULES, control.RULES)
+
 RULES: dict[str, tuple[tuple[int, Upgrade], ...]] = {
-    name: tuple(sorted(rules, key=lambda rule: rule[0]))
-    for table in (inputs.RULES, meanings.RULES, control.RULES)
-    for name, rules in table.items()
+    name: tuple(sorted((rule for table in _TABLES for rule in table.get(name, ())), key=lambda rule: rule[0]))
+    for name in sorted({name for table in _TABLES for name in table})
 }
 
 OLDEST = 7
