@@ -200,10 +200,10 @@ def directed(config: Config, model: Model, number: int) -> str | None:
         for text, kind, index in WRONG:
             try:
                 rtl.run(assemble(text), 8192, [0, 4096, 16384], WATCHDOG, MOST)
-                return f"{text.splitlines()[-2]}: not noticed"
+                return f"{text.splitlines()[-2:][0]}: not noticed"
             except FaultError as fault:
                 if fault.kind != kind or index not in (-1, fault.index):
-                    return f"{text.splitlines()[-2]}: {fault.kind} of {fault.index}"
+                    return f"{text.splitlines()[-2:][0]}: {fault.kind} of {fault.index}"
         for text in RIGHT:
             try:
                 rtl.run(assemble(text), 8192, [0, 4096, 16384], WATCHDOG, MOST)

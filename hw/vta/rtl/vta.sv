@@ -75,6 +75,7 @@ module vta
   logic [INDEX-1:0] error_index;
   logic [31:0] tokens;
   logic [31:0] head_load, head_compute, head_store;
+  logic counts_dispatch, counts_full, counts_fetch_memory;
   int counting_fetch, counting_load, counting_compute, counting_store;
   vta_control #(.INDEX(INDEX)) u_control (
     .clk, .rst, .awvalid(s_axil_awvalid), .awready(s_axil_awready), .awaddr(s_axil_awaddr), .wvalid(s_axil_wvalid),
@@ -103,7 +104,6 @@ module vta
   logic [127:0] word;
   logic [INDEX-1:0] index;
   logic push_load, push_compute, push_store, full_load, full_compute, full_store, illegal, fetched, fetch_quiet;
-  logic counts_dispatch, counts_full, counts_fetch_memory;
   vta_fetch #(.INDEX(INDEX)) u_fetch (
     .clk, .rst(clear), .start(started), .stop, .code, .length, .req_valid(req_valid[0]), .req_ready(req_ready[0]),
     .req_address(req_address[0]), .req_beats(req_beats[0]), .data_valid(data_valid[0]), .data(m_axi_rdata), .word, .index, .push_load,

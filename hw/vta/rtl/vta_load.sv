@@ -148,9 +148,9 @@ module vta_load
   vta_fifo #(.W($bits(box_t)), .DEPTH(8)) u_pending (
     .clk, .rst, .push(start), .din(box), .pop(refill), .valid(more), .full(pending_full), .dout(next), .count()
   );
+  logic current, push;
   assign refill = more && (!current || pending_pop);
   assign pending_valid = current || more;
-  logic current, push;
   logic [1:0] mem;
   logic [7:0] value;
   logic [12:0] x_low, x_high, x_last;
