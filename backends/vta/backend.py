@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import ClassVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from heddle.core.ir import Value, dtype_name
 from heddle.core.pattern import Pattern
 from heddle.core.plugin import Backend, Figures, Region
 from heddle.core.plugin.figures import Link
-from heddle.core.runtime.artifact import Artifact, Port, Signature
+from heddle.core.runtime.artifact import JSON, Artifact, Port, Signature
 from heddle.hw.vta.config import Config, load_config
 from heddle.simulators.vta.ports import Patches, PortLayout
 from heddle.simulators.vta.program import Binding, Program, Section, to_bytes
@@ -60,16 +61,17 @@ class Vta(Backend):
 
     def compile(self, region: Region) -> Artifact:
         config = self.config
-        positions = {node.results[0]: at for at, node in enumerate(region.body.nodes)}
-        matches = sorted(region.matches, key=lambda match: max(positions[v] for v in match.outputs))
-        lowering = lower(matches, region.body.outputs)
+        lowering = lowered(region)
         layers, patched = unfold_first(config, lowering, region.body.inputs, region.body.outputs)
         ends = ({v.name for v in region.body.inputs}, {v.name for v in region.body.outputs})
         offsets, workspace = place_tensors(config, layers, *ends)
-        instructions, image = emit(
+        emitted = emit(
             config, layers, lambda name: (0, 0) if name == IMAGES else (1, offsets[name] // config.beat_bytes)
         )
-        program = Program(config, [Section(region.name, instructions)], [Binding("image"), Binding("workspace")], image)
+        program = Program(
+            config, [Section(region.name, emitted.instructions)], [Binding("image"), Binding("workspace")],
+            emitted.image,
+        )  # fmt: skip
         verify(program, Sizes(workspace=workspace))
 
         def port(value: Value) -> PortLayout:
@@ -92,12 +94,29 @@ class Vta(Backend):
                 "config": config.name,
                 "inputs": [port(value).to_json() for value in region.body.inputs],
                 "outputs": [port(value).to_json() for value in region.body.outputs],
-                "instructions": len(instructions),
-                "image_bytes": len(image),
-                "layers": [layer.name for layer in layers],
+                "instructions": len(emitted.instructions),
+                "image_bytes": len(emitted.image),
+                "layers": [describe(layer, lowering.nodes[layer.output.name]) for layer in layers],
+                "owners": [[owner, len(list(same))] for owner, same in groupby(emitted.owners)],
             },
             nodes=tuple(node.name for node in region.body.nodes if node.name),
         )
+
+
+def lowered(region: Region) -> Lowering:
+    """The layers of a region, in the order in which they run."""
+    positions = {node.results[0]: at for at, node in enumerate(region.body.nodes)}
+    matches = sorted(region.matches, key=lambda match: max(positions[v] for v in match.outputs))
+    return lower(matches, region.body.outputs)
+
+
+def describe(layer: Layer, nodes: Sequence[str]) -> dict[str, JSON]:
+    """A layer as reports name it: what it is, which ONNX nodes it computes, its multiply-accumulates."""
+    kind = type(layer).__name__.lower()
+    return {
+        "name": layer.name, "kind": kind, "nodes": list(nodes), "macs": layer.macs if isinstance(layer, Conv) else 0,
+        "kernel": list(layer.weights.shape[2:]) if isinstance(layer, Conv) else [],
+    }  # fmt: skip
 
 
 def _port(value: Value) -> Port:

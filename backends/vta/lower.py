@@ -27,6 +27,8 @@ class Lowering:
     tensors: dict[Value, Tensor] = field(default_factory=dict)
     last: set[Value] = field(default_factory=set)
     """The values whose channels are their last dimension."""
+    nodes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """The ONNX nodes that the layer with this output computes, by the output's name."""
 
     def tensor(self, value: Value, match: Match, operand: str, rows: bool = False) -> Tensor:
         """The tensor of a value, whose scale and zero point the match binds under the operand's name.
@@ -63,14 +65,17 @@ def lower(matches: Sequence[Match], outputs: Sequence[Value]) -> Lowering:
     """The layers of matches in topological order; sums that a convolution's drain can do are done there."""
     lowering = Lowering()
     for match in matches:
-        lowering.layers.append(_RULES[match.pattern.name](lowering, match))
+        layer = _RULES[match.pattern.name](lowering, match)
+        lowering.layers.append(layer)
+        lowering.nodes[layer.output.name] = tuple(node.name for node in match.nodes if node.name)
     kept = {value.name for value in outputs}
-    lowering.layers = fuse_sums(lowering.layers, kept)
+    lowering.layers = fuse_sums(lowering, kept)
     return lowering
 
 
-def fuse_sums(layers: Sequence[Layer], kept: set[str]) -> list[Layer]:
+def fuse_sums(lowering: Lowering, kept: set[str]) -> list[Layer]:
     """Sums whose one operand is a convolution's result that nothing else reads join that convolution."""
+    layers = lowering.layers
     readers: dict[str, int] = {}
     for layer in layers:
         for name in _reads(layer):
@@ -96,6 +101,7 @@ def fuse_sums(layers: Sequence[Layer], kept: set[str]) -> list[Layer]:
                 )  # fmt: skip
             del result[first.name]
             result[layer.output.name] = replace(conv, output=layer.output, residual=residual)
+            lowering.nodes[layer.output.name] = lowering.nodes[first.name] + lowering.nodes[layer.output.name]
             break
     return list(result.values())
 

@@ -148,9 +148,13 @@ class Pipeline:
         self._loads: dict[Hashable, int] = {}
         self._counts = {_Load: 0, _Run: 0, _Drain: 0}
         self._settled = -1  # the last store whose writes every later load and store sees
+        self._owners: list[int] = []  # for each event, the number that its layer was given
 
-    def layer(self, steps: Sequence[Step], wait: bool) -> None:
-        """Add the steps of a layer; `wait` says that it reads what a layer since the last wait has written."""
+    def layer(self, steps: Sequence[Step], wait: bool, owner: int = 0) -> None:
+        """Add the steps of a layer; `wait` says that it reads what a layer since the last wait has written.
+
+        `owner` is the number by which `finish` tells whose an instruction is.
+        """
         wait = wait or self._parameters_in_use(steps)
         barrier = wait and self._counts[_Drain] - 1 > self._settled
         base = self._counts[_Run] + barrier
@@ -173,6 +177,7 @@ class Pipeline:
             for load in rest.get(index, ()):
                 self._add_load(replace(load, after=max(load.after, since)))
             self._add_step(step, places[index])
+        self._owners += [owner] * (len(self._events) - len(self._owners))
 
     def _parameters_in_use(self, steps: Sequence[Step]) -> bool:
         """Whether parameters of this layer take the place of some that a store before it may not have read yet."""
@@ -254,7 +259,7 @@ class Pipeline:
                 loaded.append(bus + latency)
             elif isinstance(event, _Run):
                 start = max(array, loaded[event.load] if event.load >= 0 else 0.0, drained.get(event.store, 0.0))
-                array = start + sum(_issue_cycles(i) for i in event.instructions)
+                array = start + sum(issue_cycles(i) for i in event.instructions)
                 ran[event.number] = array
             elif event.instructions[0].name == "SYNC":
                 port += 2 * latency
@@ -267,12 +272,14 @@ class Pipeline:
 
     # -- tokens --------------------------------------------------------------------------------------------------
 
-    def finish(self) -> list[Instruction]:
-        """The whole program, FINISH last."""
+    def finish(self) -> tuple[list[Instruction], list[int]]:
+        """The whole program, FINISH last, and the owner of each instruction."""
         ends = _Ends(self._events)
         program: list[Instruction] = []
+        owners: list[int] = []
+        registers: dict[tuple[str, int], Mapping[str, int]] = {}
         load = 0
-        for event in self._events:
+        for event, owner in zip(self._events, self._owners, strict=True):
             if isinstance(event, _Load):
                 instructions = event.chunk.load(event.address)
                 pops, pushes = {"pop_next": load in ends.loads_wait}, {"push_next": load in ends.loads}
@@ -284,11 +291,29 @@ class Pipeline:
             else:
                 instructions = event.instructions
                 pops, pushes = {"pop_prev": event.number in ends.drains}, {"push_prev": event.number in ends.stores}
-            program += _with_tokens(instructions, pops, pushes)
-        return [*program, make("FINISH")]
+            program += _news(_with_tokens(instructions, pops, pushes), registers)
+            owners += [owner] * (len(program) - len(owners))
+        last = owners[-1] if owners else 0
+        return [*program, make("FINISH")], [*owners, last]
 
 
-def _issue_cycles(instruction: Instruction) -> int:
+def _news(
+    instructions: Sequence[Instruction], registers: dict[tuple[str, int], Mapping[str, int]]
+) -> list[Instruction]:
+    """The instructions without those that set registers to what they hold; `registers` follows what is in force."""
+    kept = []
+    for instruction in instructions:
+        if instruction.name not in CARRIERS:
+            key = (instruction.name, instruction["mem"] if instruction.name == "STRIDE" else 0)
+            given = {name: value for name, value in instruction.values.items() if value and name != "mem"}
+            if registers.get(key, {}) == given:  # all registers are zero when a program starts
+                continue
+            registers[key] = given
+        kept.append(instruction)
+    return kept
+
+
+def issue_cycles(instruction: Instruction) -> int:
     """The cycles in which COMPUTE issues an instruction's micro-ops."""
     if instruction.name not in ("GEMM", "ALU"):
         return 0
@@ -355,6 +380,7 @@ class _Slots:
         self.starts = [i * size for i in range(memory.depth // size)]
         self.held: dict[int, tuple[Hashable, int]] = {}  # start -> key, number of the last step that read it
         self.where: dict[Hashable, int] = {}
+        self.regions: dict[int, _Region] = {}  # an earlier layer may have left the same chunk elsewhere
 
     def place(self, chunk: Chunk, index: int, base: int) -> tuple[int, _Load | None]:
         """The address of a chunk for a step, and its load unless it is there already."""
@@ -369,13 +395,11 @@ class _Slots:
                 del self.where[self.held[start][0]]
             end = start + chunk.size
             after = self.memory.users(start, end)
-            self.memory.claim(start, chunk.size, chunk.key)
+            self.regions[start] = self.memory.claim(start, chunk.size, chunk.key)
             self.where[chunk.key] = start
             load = _Load(chunk, start, after)
         self.held[start] = (chunk.key, base + index)
-        region = self.memory.find(chunk.key)
-        assert region is not None
-        region.user = base + index
+        self.regions[start].user = base + index
         return start, load
 
     def _cost(self, start: int, step: int) -> tuple[int, int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -23,7 +24,17 @@ from heddle.core.errors import BackendError
 from heddle.hw.vta.config import Config
 from heddle.hw.vta.isa import Instruction
 
-__all__ = ["IMAGES", "best_tiling", "emit", "steps_of"]
+__all__ = ["IMAGES", "Emitted", "best_tiling", "emit", "sources", "steps_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Emitted:
+    """The instructions of some layers, for each the number of its layer, and the block of images that they read."""
+
+    instructions: list[Instruction]
+    owners: list[int]
+    image: bytes
+
 
 SEARCH = 6
 """How many of the most promising tilings of a convolution are scheduled in full before one is chosen."""
@@ -76,22 +87,22 @@ def sources(layer: Layer) -> tuple[str, ...]:
     return (layer.input.name,) if second is None else (layer.input.name, second.name)
 
 
-def emit(config: Config, layers: Sequence[Layer], place: Place) -> tuple[list[Instruction], bytes]:
-    """The instructions of layers that run one after the other, and the block of images that they read.
+def emit(config: Config, layers: Sequence[Layer], place: Place) -> Emitted:
+    """Layers that run one after the other, as one program.
 
     `place` gives the base register and the offset in beats of each tensor, and of the block (`IMAGES`).
     """
     images, pipeline = Images(config), Pipeline(config)
     pending: set[str] = set()
-    for layer in layers:
+    for number, layer in enumerate(layers):
         wait = any(name in pending for name in sources(layer))
         for steps in _by_parameters(steps_of(config, images, place, layer)):
-            pipeline.layer(steps, wait)
+            pipeline.layer(steps, wait, number)
             if wait:
                 pending.clear()
             wait = False
         pending.add(layer.output.name)
-    return pipeline.finish(), images.bytes()
+    return Emitted(*pipeline.finish(), images.bytes())
 
 
 def _by_parameters(steps: Sequence[Step]) -> Iterator[list[Step]]:

@@ -82,6 +82,40 @@ def total(reports: Sequence[CycleReport]) -> CycleReport:
 
 def run(prepared: Prepared, memory: Memory) -> CycleReport:
     """Predict a prepared program."""
+    taken, state = _simulate(prepared, memory)
+    return CycleReport(taken, _counters(prepared, state, taken))
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """For each instruction of a program, the cycle in which it started; what COMPUTE waited for before it did so."""
+
+    starts: Ints
+    wait_load: Ints
+    wait_store: Ints
+
+
+def moments(prepared: Prepared, memory: Memory) -> Moments:
+    """When the instructions of a prepared program start; of FINISH, that the program is done."""
+    taken, state = _simulate(prepared, memory)
+    count = len(prepared.rows)
+    found = Moments(np.full(count, taken, np.int64), np.zeros(count, np.int64), np.zeros(count, np.int64))
+    for unit in UNITS.values():
+        numbers = _list(state, count, 1 + unit, int(state[e.PUSHED + unit]))
+        found.starts[numbers] = _list(state, count, 7 + unit, len(numbers))
+        if unit == e.COMPUTE:
+            found.wait_load[numbers] = _list(state, count, 11, len(numbers))
+            found.wait_store[numbers] = _list(state, count, 12, len(numbers))
+    return found
+
+
+def _list(state: Ints, count: int, number: int, length: int) -> Ints:
+    start = e.list_at(count, number)
+    return state[start : start + length]
+
+
+def _simulate(prepared: Prepared, memory: Memory) -> tuple[int, Ints]:
+    """The cycles that a prepared program takes, and the state at its end."""
     config, count = prepared.config, len(prepared.rows)
     settings = np.zeros(e.SETTINGS, np.int64)
     settings[:] = (
@@ -93,7 +127,7 @@ def run(prepared: Prepared, memory: Memory) -> CycleReport:
     taken = _native()(prepared.rows.reshape(-1), settings, state)
     if taken < 0:
         raise _stuck(prepared, state)
-    return CycleReport(taken, _counters(prepared, state, taken))
+    return taken, state
 
 
 def _jitter(memory: Memory) -> int:

@@ -83,16 +83,17 @@ W_ANSWER = W_END + RING
 TOKEN = W_ANSWER + RING  # four rings of the times at which tokens are seen
 LISTS = (
     TOKEN + 4 * TOKENS
-)  # then, for each instruction: dispatched; of each unit: number, seen, popped; first beat of fetches
+)  # then, for each instruction: dispatched; of each unit: number, seen, popped; first beat of fetches; waits of COMPUTE
 
 
 def state_size(count: int) -> int:
     """How many ints the state of a program of `count` instructions takes."""
-    return LISTS + 11 * (count + 8)
+    return LISTS + 13 * (count + 8)
 
 
 def list_at(count: int, number: int) -> int:
-    """Where list `number` begins: 0 dispatched, 1 to 3 numbers, 4 to 6 seen, 7 to 9 popped, 10 fetched."""
+    """Where list `number` begins: 0 dispatched, 1 to 3 numbers, 4 to 6 seen, 7 to 9 popped, 10 fetched, 11 and
+    12 what COMPUTE waited for LOAD and for STORE."""
     return LISTS + number * (count + 8)
 
 
@@ -427,10 +428,13 @@ def compute(s: Longs, c: Longs, p: Longs, time: int) -> int:
         since = max(head_seen(s, c, COMPUTE), s[BUSY_END] + 1)
         if p[at + POP_PREV]:
             token = token_time(s, prev_token(COMPUTE))
+            s[list_at(c[COUNT], 11) + s[HEAD + COMPUTE]] = max(0, token - since)
             s[WAIT_LOAD] += max(0, token - since)
             since = max(since, token)
         if p[at + POP_NEXT]:
-            s[WAIT_STORE] += max(0, token_time(s, next_token(COMPUTE)) - since)
+            wait = max(0, token_time(s, next_token(COMPUTE)) - since)
+            s[list_at(c[COUNT], 12) + s[HEAD + COMPUTE]] = wait
+            s[WAIT_STORE] += wait
         pop_tokens(s, p, at, COMPUTE)
     pop_head(s, c, COMPUTE, time)
     if p[at + KIND] == SYNC:

@@ -33,12 +33,13 @@ def evaluate(layer: Layer, x: Ints, other: Ints | None = None) -> Ints:
 
 
 def rounded(value: Ints, shift: Ints | int) -> Ints:
-    """`value / 2**shift` to the nearest integer, halves to the even one; exact."""
-    numerator, denominator = value.astype(object), 2 ** np.asarray(shift).astype(object)
-    whole = numerator // denominator
-    rest = 2 * (numerator - whole * denominator)
-    up = (rest > denominator) | ((rest == denominator) & (whole % 2 == 1))
-    return (whole + up).astype(np.int64)
+    """`value / 2**shift` to the nearest integer, halves to the even one; exact for 64 bits and shifts up to 63."""
+    shift = np.asarray(shift, np.int64)
+    whole = value >> shift
+    rest = value - (whole << shift)  # from 0 to below 2**shift
+    half = np.left_shift(1, np.maximum(shift - 1, 0))
+    up = (shift > 0) & ((rest > half) | ((rest == half) & (whole % 2 == 1)))
+    return whole + up
 
 
 def _scale(scaling: Scaling, total: Ints) -> Ints:
@@ -75,14 +76,18 @@ def _windows(x: Ints, layer: Conv | Pool, kernel: tuple[int, int], fill: int) ->
 
 def _convolve(layer: Conv, x: Ints) -> Ints:
     outputs, per_group, *kernel = layer.weights.shape
-    total = np.zeros((x.shape[0], outputs, layer.output.height, layer.output.width), np.int64)
+    total = np.zeros((x.shape[0], outputs, layer.output.height, layer.output.width))
     each = outputs // layer.groups
     for (y, z), view in _windows(x, layer, (kernel[0], kernel[1]), layer.input.zero_point).items():
+        if per_group == each == 1:
+            total += layer.weights[:, 0, y, z].astype(np.float64)[None, :, None, None] * view
+            continue
         for group in range(layer.groups):
             here = slice(group * each, (group + 1) * each)
-            weights = layer.weights[here, :, y, z].astype(np.int64)
-            total[:, here] += np.einsum("oc,nchw->nohw", weights, view[:, group * per_group : (group + 1) * per_group])
-    return total
+            weights = layer.weights[here, :, y, z].astype(np.float64)
+            seen = view[:, group * per_group : (group + 1) * per_group].astype(np.float64)
+            total[:, here] += np.tensordot(weights, seen, (1, 1)).swapaxes(0, 1)
+    return total.astype(np.int64)  # sums of products of bytes are exact in float64
 
 
 def _pool(layer: Pool, x: Ints) -> Ints:

@@ -31,7 +31,8 @@ def run(config: Config, layer: Layer, arrays: dict[str, np.ndarray]) -> np.ndarr
     """The output of one layer on the functional model, with every check on."""
     tensors = {tensor.name: tensor for tensor in (layer.input, *others(layer))}
     names = [IMAGES, layer.output.name, *tensors]
-    program, image = emit(config, [layer], {name: (number, 0) for number, name in enumerate(names)}.__getitem__)
+    emitted = emit(config, [layer], {name: (number, 0) for number, name in enumerate(names)}.__getitem__)
+    program, image = emitted.instructions, emitted.image
     sizes = [len(image), layer.output.nbytes(config), *(tensor.nbytes(config) for tensor in tensors.values())]
     starts = [sum(-(-size // 64) * 64 for size in sizes[:at]) for at in range(len(sizes) + 1)]
     memory = np.zeros(starts[-1], np.uint8)
