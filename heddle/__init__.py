@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from heddle.compiler import compile, plan
+    from heddle.compiler import compile, explain, plan
     from heddle.core.errors import (
         ArtifactError,
         BackendError,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from heddle.partition import Demands, Plan
 
 _HOMES = {
-    **dict.fromkeys(("compile", "plan"), "heddle.compiler"),
+    **dict.fromkeys(("compile", "explain", "plan"), "heddle.compiler"),
     **dict.fromkeys(("Backend", "Cost", "Region"), "heddle.core.plugin"),
     **dict.fromkeys(("Artifact", "Port", "Signature"), "heddle.core.runtime.artifact"),
     **dict.fromkeys(("Executable", "load"), "heddle.core.runtime.executable"),
@@ -64,6 +64,7 @@ __all__ = [
     "Region",
     "Signature",
     "compile",
+    "explain",
     "load",
     "plan",
 ]

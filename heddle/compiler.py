@@ -20,7 +20,8 @@ from heddle.core.runtime.artifact import Artifact
 from heddle.core.runtime.device import Device
 from heddle.core.runtime.executable import TIMEOUT, Executable
 from heddle.core.runtime.schedule import Schedule, Step, TensorSpec
-from heddle.partition import Demands, Plan
+from heddle.partition import Demands, Explanation, Plan
+from heddle.partition import explain as explanation
 from heddle.partition import plan as partition
 
 Source = str | os.PathLike[str] | bytes | ModelProto
@@ -100,6 +101,21 @@ def plan(
     """Which backend would compute which part of a model; takes what `compile` takes."""
     job = _Job(model, open_backends(backends, options), place, _demands(demands, strict))
     return job.plan(job.graph(shapes))
+
+
+def explain(
+    model: Source,
+    backends: Sequence[str | Backend] = (HOST,),
+    shapes: Shapes | None = None,
+    *,
+    place: str = "order",
+    strict: bool = False,
+    demands: Demands | None = None,
+    options: Options | None = None,
+) -> Explanation:
+    """Where each node would run and why, what blocks it elsewhere, what would help most; takes what `plan` takes."""
+    job = _Job(model, open_backends(backends, options), place, _demands(demands, strict))
+    return explanation(job.plan(job.graph(shapes)), job.backends, job.demands)
 
 
 def open_backends(backends: Sequence[str | Backend], options: Options | None = None) -> tuple[Backend, ...]:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
 import heddle
 from heddle.commands import arguments
-from heddle.commands.display import OUT, print_json, print_table, shorten
+from heddle.commands.display import OUT, print_json
+from heddle.partition import Explanation, page
 
 
 def command(
@@ -16,17 +22,20 @@ def command(
     pin: arguments.Pins = None,
     exclude: arguments.Exclusions = None,
     strict: arguments.Strict = False,
+    report: Annotated[Path | None, typer.Option(help="Write a page for a browser to this .html file.")] = None,
     json: arguments.AsJson = False,
 ) -> None:
-    """Show which backend would compute which part of a model, and why the others refused.
+    """Show which backend would compute which node of a model and why, what blocks the others, what would help most.
 
     Examples:
 
         heddle explain model.onnx --backends vta,host
 
+        heddle explain model.onnx --backends vta,host --report plan.html
+
         heddle explain model.onnx --backends vta,host --place cost --json
     """
-    plan = heddle.plan(
+    explanation = heddle.explain(
         model,
         arguments.names(backends),
         arguments.shapes(shape),
@@ -34,14 +43,17 @@ def command(
         demands=arguments.demands(pin, exclude, strict),
         options=arguments.settings(set_),
     )
+    if report is not None:
+        write_report(report, explanation)
     if json:
-        print_json(plan.to_json())
+        print_json(explanation.to_json())
         return
-    OUT.print(str(plan), highlight=False, markup=False, soft_wrap=True)
-    if plan.refusals:
-        OUT.print()
-        rows = [
-            (refusal.backend, refusal.pattern.name, f"{refusal.node.op} {shorten(refusal.node.name)}", refusal.reason)
-            for refusal in plan.refusals
-        ]
-        print_table("refused", ("backend", "pattern", "node", "reason"), rows)
+    OUT.print(str(explanation), highlight=False, markup=False, soft_wrap=True)
+
+
+def write_report(path: Path, explanation: Explanation) -> None:
+    """Write the explanation as one page without anything outside it."""
+    try:
+        path.write_text(page(explanation), encoding="utf-8")
+    except OSError as error:
+        raise heddle.HeddleError(f"{path}: cannot be written: {error.strerror}") from error

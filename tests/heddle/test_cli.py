@@ -82,10 +82,12 @@ def test_run_compiles_a_model():
     assert "Plus214_Output_0  float32[1,10]" in run("run", MNIST, "--random", "--backends", "null").stdout
 
 
-def test_explain():
+def test_explain(tmp_path):
     assert "9 nodes on null" in run("explain", MNIST, "--backends", "null").stdout
     said = json.loads(run("explain", MNIST, "--backends", "null", "--json").stdout)
-    assert [len(region["nodes"]) for region in said["regions"]] == [9]
+    assert [len(region["nodes"]) for region in said["plan"]["regions"]] == [9]
+    run("explain", MNIST, "--backends", "null", "--report", tmp_path / "plan.html")
+    assert "Convolution28" in (tmp_path / "plan.html").read_text()
 
 
 def test_plugins():

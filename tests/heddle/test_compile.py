@@ -78,7 +78,7 @@ def test_strict_fails_where_a_node_would_fall_back(toys, toy):
     heddle.compile(toy, chosen, {"x": [2, 4]}, devices=toys.devices())
     with pytest.raises(RefusedError) as caught:
         heddle.compile(toy, chosen, {"x": [2, 4]}, strict=True)
-    assert "2 of 3 nodes have no place on picky" in str(caught.value)
+    assert "2 of 3 nodes fall to reference" in str(caught.value)
     heddle.compile(toy, [toys.Reference()], {"x": [2, 4]}, strict=True, devices=toys.devices())
 
 
