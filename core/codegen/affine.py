@@ -234,6 +234,8 @@ def substitute(index: Affine, axes: dict[Axis, Affine], expr: Callable[[Expr], E
         if isinstance(a, Remainder):
             return substitute(a.inner, axes, expr) % a.divisor
         inner = expr(a.expr)
+        if inner.op == "const":
+            return Affine((), int(inner.value))
         return Affine(((a if inner is a.expr else Opaque(inner, a.low, a.high), 1),))
 
     return index.map(atom)
@@ -285,9 +287,23 @@ def _rejoined(index: Affine) -> Affine:
     return index
 
 
+def show(expr: Expr) -> str:
+    """The expression as text."""
+    if expr.op in ("load", "index", "local"):
+        return str(expr.value)
+    if expr.op == "arg":
+        return f"${expr.value}"
+    if expr.op == "const":
+        return repr(expr.value)
+    inner = ", ".join(map(show, expr.args))
+    if expr.op == "fold":
+        return f"fold[{expr.value}]({inner})"
+    return f"{expr.dtype}({inner})" if expr.op == "cast" else f"{expr.op}({inner})"
+
+
 def _print(atom: Atom) -> str:
     if isinstance(atom, Axis):
         return atom.name
     if isinstance(atom, Opaque):
-        return f"[{atom.expr}]"
+        return f"[{show(atom.expr)}]"
     return f"({atom.inner}) {'//' if isinstance(atom, Quotient) else '%'} {atom.divisor}"

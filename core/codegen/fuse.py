@@ -31,7 +31,7 @@ _COST = {
 def fuse(steps: Sequence[Step], outputs: Sequence[Value], constants: Mapping[Value, NDArray[Any]]) -> list[Step]:
     """Fewer steps with the same outputs. Each producer goes into its consumers when little is computed twice."""
     wanted = _wanted(steps, outputs)
-    known = _through_views(_fold_numbers(steps, constants))
+    known = _through_views(_without_idle_checks(_fold_numbers(steps, constants)))
     return _without_unread(_inline(_without_unread(known, wanted), wanted), wanted)
 
 
@@ -99,6 +99,11 @@ def _fold_numbers(steps: Sequence[Step], constants: Mapping[Value, NDArray[Any]]
         return numbers.get(load.source)
 
     return [changed(step, leaf=leaf) for step in steps]
+
+
+def _without_idle_checks(steps: Sequence[Step]) -> list[Step]:
+    """The steps without checks of what is known to be right."""
+    return [s for s in steps if not (isinstance(s, Check) and s.bad.op == "const" and not s.bad.value)]
 
 
 def _through_views(steps: Sequence[Step]) -> list[Step]:

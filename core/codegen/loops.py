@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from heddle.core.codegen.affine import Affine, Axis
-from heddle.core.codegen.tensor import Load, show
+from heddle.core.codegen.affine import Affine, Axis, show
+from heddle.core.codegen.tensor import Load
 from heddle.core.ir.types import DType, dtype_name
 from heddle.core.ops.scalar import Expr
 

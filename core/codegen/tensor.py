@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from heddle.core.codegen.affine import Affine, Axis, Opaque, axis, of_axis, only_axis
+from heddle.core.codegen.affine import Affine, Axis, Opaque, axis, of_axis, only_axis, show
 from heddle.core.codegen.affine import substitute as substitute_index
 from heddle.core.ir import Value
 from heddle.core.ir.types import DType
-from heddle.core.ops.scalar import Expr, argument, cast, const, maximum, minimum
+from heddle.core.ops.scalar import MEANING, Expr, argument, cast, const, evaluate, maximum, minimum
 
 I64 = np.dtype(np.int64)
 
@@ -262,26 +262,20 @@ def rewrite(
             return Expr("fold", item.dtype, args, Fold(fresh, item.value.combine))
         if all(new is old for new, old in zip(args, item.args, strict=True)):
             return item
-        return Expr(item.op, item.dtype, args, item.value)
+        return folded(Expr(item.op, item.dtype, args, item.value))
 
     return visit(expr)
+
+
+def folded(expr: Expr) -> Expr:
+    """A number where an operation is only about numbers; else the expression itself."""
+    if not expr.args or (expr.op not in MEANING and expr.op != "cast") or any(arg.op != "const" for arg in expr.args):
+        return expr
+    value = evaluate(expr, ())[()]
+    return const(value.item() if expr.dtype.kind in "biuf" else float(value), expr.dtype)
 
 
 def refresh(expr: Expr) -> Expr:
     """A copy whose folds run over axes of their own, so that one body can stand in an expression twice."""
     bound = [a for item in walk(expr) if item.op == "fold" for a in item.value.axes]
     return rewrite(expr, {a: axis(a.extent, a.name) for a in bound}) if bound else expr
-
-
-def show(expr: Expr) -> str:
-    """The expression as text."""
-    if expr.op in ("load", "index", "local"):
-        return str(expr.value)
-    if expr.op == "arg":
-        return f"${expr.value}"
-    if expr.op == "const":
-        return repr(expr.value)
-    inner = ", ".join(map(show, expr.args))
-    if expr.op == "fold":
-        return f"fold[{expr.value}]({inner})"
-    return f"{expr.dtype}({inner})" if expr.op == "cast" else f"{expr.op}({inner})"
