@@ -112,11 +112,11 @@ def lowered(region: Region) -> Lowering:
 
 def describe(layer: Layer, nodes: Sequence[str]) -> dict[str, JSON]:
     """A layer as reports name it: what it is, which ONNX nodes it computes, its multiply-accumulates."""
-    kind = type(layer).__name__.lower()
-    return {
-        "name": layer.name, "kind": kind, "nodes": list(nodes), "macs": layer.macs if isinstance(layer, Conv) else 0,
-        "kernel": list(layer.weights.shape[2:]) if isinstance(layer, Conv) else [],
-    }  # fmt: skip
+    described: dict[str, JSON] = {"name": layer.name, "kind": type(layer).__name__.lower(), "nodes": list(nodes)}
+    if not isinstance(layer, Conv):
+        return {**described, "macs": 0, "kernel": [], "depthwise": False}
+    kernel = list(layer.weights.shape[2:])
+    return {**described, "macs": layer.macs, "kernel": kernel, "depthwise": layer.groups == layer.input.channels > 1}
 
 
 def _port(value: Value) -> Port:

@@ -158,14 +158,17 @@ class Pipeline:
         wait = wait or self._parameters_in_use(steps)
         barrier = wait and self._counts[_Drain] - 1 > self._settled
         base = self._counts[_Run] + barrier
+        drains = self._counts[_Drain] + barrier + sum(step.store is not None for step in steps)
         slots = {name: _Slots(self._memories[name], steps, name) for name in ("inp", "wgt")}
         loads: list[tuple[int, _Load]] = []
         places: list[dict[Hashable, int]] = []
         for index, step in enumerate(steps):
             at: dict[Hashable, int] = {}
             for chunk in step.reads:
-                place = slots[chunk.memory].place if chunk.memory in slots else self._ring
-                at[chunk.key], load = place(chunk, index, base)
+                if chunk.memory in slots:
+                    at[chunk.key], load = slots[chunk.memory].place(chunk, index, base)
+                else:
+                    at[chunk.key], load = self._ring(chunk, drains - 1 if chunk.memory == "prm" else base + index)
                 if load is not None:
                     loads.append((index, load))
             places.append(at)
@@ -189,8 +192,11 @@ class Pipeline:
             start += chunk.size
         return late
 
-    def _ring(self, chunk: Chunk, index: int, base: int) -> tuple[int, _Load | None]:
-        """A place in a memory that is filled round and round: micro-ops, and the parameters of STORE."""
+    def _ring(self, chunk: Chunk, user: int) -> tuple[int, _Load | None]:
+        """A place in a memory that is filled round and round: micro-ops, and the parameters of STORE.
+
+        `user` is the step that reads it, and of parameters the last store that may.
+        """
         memory = self._memories[chunk.memory]
         stores = chunk.memory == "prm"
         region, load = memory.find(chunk.key), None
@@ -203,7 +209,7 @@ class Pipeline:
             # LOAD cannot wait for STORE: parameters in a place that was in use are loaded behind the layer's barrier.
             early = chunk.early and not (stores and after > self._settled)
             load = _Load(replace(chunk, early=early), start, -1 if stores else after)
-        region.user = self._counts[_Drain] if stores else base + index
+        region.user = user
         return region.start, load
 
     def _add_load(self, load: _Load) -> None:
