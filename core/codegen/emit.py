@@ -9,12 +9,12 @@ from heddle.core.codegen.affine import Affine, Atom, Axis, Opaque, Quotient
 from heddle.core.codegen.llvm import NO_UNROLL, Function, Variable
 from heddle.core.codegen.loops import Buffer, Fail, For, Kernel, Local, Set, Stmt, Store, While
 from heddle.core.codegen.narrow import from_storage, register_type, storage_type, to_storage
-from heddle.core.codegen.numeric import Context, apply, literal
+from heddle.core.codegen.numeric import Context, apply, literal, power_by
 from heddle.core.codegen.target import Target
 from heddle.core.codegen.tensor import walk
 from heddle.core.codegen.values import I1, I32, I64, Index, Value, constant, vector
 from heddle.core.errors import BackendError
-from heddle.core.ops.scalar import Expr
+from heddle.core.ops.scalar import Expr, is_floating
 
 FOLD_FLAGS = "reassoc contract nsz"
 """Reductions may be reordered, and a product may join a sum: what ONNX leaves open. NaN and infinity stay exact."""
@@ -231,6 +231,10 @@ class _Emitter:
             return self.f.index(value)
         if expr.op == "if":
             return self.choose(expr)
+        if expr.op == "pow" and expr.args[1].op == "const" and is_floating(expr.dtype):
+            found = power_by(self.context, expr.dtype, self.expr(expr.args[0]), expr.args[1].value)
+            if found is not None:
+                return found
         args = [self.expr(arg) for arg in expr.args]
         lanes = max(arg.type.lanes for arg in args)
         args = [self.widen(arg, lanes) for arg in args]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from heddle.core.codegen.affine import Affine, Axis, axis, flatten, of_axis, only_axis, substitute
+from heddle.core.codegen.affine import Affine, Axis, Quotient, Remainder, axis, flatten, of_axis, only_axis, substitute
 from heddle.core.codegen.loops import Buffer, Fail, If, Kind, Local, Set, Stmt, Store, element, nest, read
 from heddle.core.codegen.tensor import Check, Compute, Fold, Load, rewrite, walk
 from heddle.core.ir import Value
@@ -65,7 +65,8 @@ def merge_axes(item: Flat) -> Flat:
     """The same computation with neighbouring axes made one wherever every offset runs through both evenly."""
     axes = [a for a in item.axes if a.extent != 1]
     position = 0
-    item = replace(item, axes=tuple(axes))
+    item = _split_axes(replace(item, axes=tuple(axes)))
+    item = replace(item, axes=tuple(a for a in item.axes if a.extent != 1))
     while position + 1 < len(item.axes):
         outer, inner = item.axes[position : position + 2]
         if _mergeable([item.offset, *_offsets(item.body)], outer, inner):
@@ -76,6 +77,26 @@ def merge_axes(item: Flat) -> Flat:
         else:
             position += 1
     return replace(item, body=_merge_folds(item.body))
+
+
+def _split_axes(item: Flat) -> Flat:
+    """The same computation with an axis made two wherever indices divide it by a number that divides its extent."""
+    divisors: dict[Axis, set[int]] = {}
+    for offset in (item.offset, *_offsets(item.body)):
+        for atom, _ in offset.terms:
+            if isinstance(atom, Quotient | Remainder) and len(atom.inner.terms) == 1 and not atom.inner.constant:
+                ((inner, factor),) = atom.inner.terms
+                if isinstance(inner, Axis) and factor == 1:
+                    divisors.setdefault(inner, set()).add(atom.divisor)
+    for number, outer in enumerate(item.axes):
+        found = divisors.get(outer, set())
+        if len(found) == 1 and outer.extent % min(found) == 0:
+            inner_extent = min(found)
+            pair = axis(outer.extent // inner_extent, outer.name), axis(inner_extent, f"{outer.name}_")
+            mapping = {outer: _single(pair[0]) * inner_extent + _single(pair[1])}
+            axes = (*item.axes[:number], *map(only_axis, pair), *item.axes[number + 1 :])
+            return _split_axes(Flat(axes, item.buffer, _replaced(item.offset, mapping), rewrite(item.body, mapping)))
+    return item
 
 
 def _replaced(index: Affine, mapping: dict[Axis, Affine]) -> Affine:

@@ -69,6 +69,21 @@ _EXACT = frozenset(
 Rule = Callable[[Context, DType, list[Value]], Value]
 
 
+def power_by(c: Context, dtype: DType, x: Value, exponent: float) -> Value | None:
+    """A float to the power of a small whole number or a half, by multiplying; None for other exponents."""
+    f = c.f
+    if exponent == 0.5:
+        root = f.intrinsic("sqrt", f.add(x, constant(0.0, x.type)))  # the root of -0 is -0, its power is 0
+        infinity = constant(float("inf"), x.type)
+        return round_to(f, c.target, dtype, f.select(f.compare("oeq", x, f.neg(infinity)), infinity, root))
+    if exponent not in (-1, 1, 2, 3, 4):
+        return None
+    square = f.mul(x, x) if exponent > 1 else x
+    by_exponent = {-1: lambda: f.div(constant(1.0, x.type), x), 1: lambda: x, 2: lambda: square}
+    by_exponent |= {3: lambda: f.mul(square, x), 4: lambda: f.mul(square, square)}
+    return round_to(f, c.target, dtype, by_exponent[int(exponent)]())
+
+
 def _math(c: Context, op: str, args: list[Value]) -> Value:
     """An elementary function: from polynomials where there are some, else the C library's, lane by lane."""
     type = args[0].type
