@@ -14,10 +14,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import heddle
 from heddle.backends.vta import Vta, VtaOptions
 from heddle.backends.vta.timeline import LayerTime, timeline
 
+import heddle
 from benchmarks.models import build
 from tests.backends.vta.regions import accelerated, differences, macs_on_device, random_inputs, replay, run
 
@@ -72,12 +72,14 @@ def summary(layers: Sequence[LayerTime], each: bool) -> None:
     if each:
         for layer in layers:
             waits = f"data {layer.wait_load}, room {layer.wait_store}"
-            print(f"    {layer.cycles:>9} {100 * layer.utilisation:5.1f}% {layer.kind:<12} waits: {waits:<26} {layer.name}")
+            print(f"    {layer.cycles:>9} {100 * layer.utilisation:5.1f}% {layer.kind:<8} {waits:<26} {layer.name}")
     weighted = [layer for layer in layers if layer.macs]
     inner = [layer for layer in weighted if layer.number and not any("Gemm" in node for node in layer.nodes)]
     deep = [layer for layer in inner if layer.depthwise]
     line("first layer", [layer for layer in weighted if not layer.number][:1])
-    line("3x3 and 1x1 convolutions", [layer for layer in inner if layer.kernel in ((3, 3), (1, 1)) and layer not in deep])
+    line(
+        "3x3 and 1x1 convolutions", [layer for layer in inner if layer.kernel in ((3, 3), (1, 1)) and layer not in deep]
+    )
     line("depthwise convolutions", deep)
     line("everything", layers)
 

@@ -75,7 +75,8 @@ def timeline(artifact: Artifact, memory: Memory | None = None) -> tuple[LayerTim
     for number, layer in enumerate(layers):
         mine = owners == number
         found.append(LayerTime(
-            number, layer["name"], layer["kind"], tuple(layer["nodes"]), tuple(layer["kernel"]), layer["depthwise"], layer["macs"],
+            number, layer["name"], layer["kind"], tuple(layer["nodes"]), tuple(layer["kernel"]),
+            layer["depthwise"], layer["macs"],
             starts[number], starts[number + 1] - starts[number],
             int(slots[mine & array].sum()), int(slots[mine & ~array].sum()),
             int(when.wait_load[mine].sum()), int(when.wait_store[mine].sum()),
