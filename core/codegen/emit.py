@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from heddle.core.codegen.affine import Affine, Atom, Axis, Opaque, Quotient
+from heddle.core.codegen.kernels.layout import transpose_registers
 from heddle.core.codegen.llvm import NO_UNROLL, Function, Variable
-from heddle.core.codegen.loops import Buffer, Fail, For, Kernel, Local, Set, Stmt, Store, While
+from heddle.core.codegen.loops import Buffer, Fail, For, Kernel, Local, Set, Stmt, Store, Turn, While
 from heddle.core.codegen.narrow import from_storage, register_type, storage_type, to_storage
 from heddle.core.codegen.numeric import Context, apply, literal, power_by
 from heddle.core.codegen.target import Target
@@ -82,6 +83,8 @@ class _Emitter:
             self.forget()
         elif isinstance(stmt, Store):
             self.store(stmt)
+        elif isinstance(stmt, Turn):
+            self.turned(stmt)
         elif isinstance(stmt, Fail):
             f.give(constant(stmt.number, I32))
         elif isinstance(stmt, While):
@@ -142,6 +145,15 @@ class _Emitter:
             self.turn(stmt, at)
             self.vector = None
             at += lanes
+
+    def turned(self, stmt: Turn) -> None:
+        f, type = self.f, storage_type(stmt.source.dtype)
+        origin = self.address(stmt.source, self.index(stmt.origin))
+        rows = [f.load(type.of(stmt.size), f.gep(origin, j * stmt.step, type)) for j in range(stmt.size)]
+        target = self.address(stmt.target, self.index(stmt.at))
+        for i, row in enumerate(transpose_registers(f, rows)):
+            f.store(row, f.gep(target, i * stmt.across, type))
+        self.forget()
 
     def store(self, stmt: Store) -> None:
         f, buffer = self.f, stmt.buffer

@@ -63,6 +63,21 @@ class Store:
 
 
 @dataclass(frozen=True, eq=False)
+class Turn:
+    """Copy a square of `size` x `size` elements and transpose it: `target[at + i * across + j] = source[origin +
+    j * step + i]`.
+    """
+
+    target: Buffer
+    at: Affine
+    across: int
+    source: Buffer
+    origin: Affine
+    step: int
+    size: int
+
+
+@dataclass(frozen=True, eq=False)
 class If:
     condition: Expr
     then: tuple[Stmt, ...]
@@ -84,7 +99,7 @@ class Fail:
     number: int
 
 
-Stmt = For | Set | Store | If | While | Fail
+Stmt = For | Set | Store | Turn | If | While | Fail
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +149,10 @@ def _lines(body: Sequence[Stmt], indent: str) -> list[str]:
             continue
         elif isinstance(stmt, Store):
             lines.append(f"{indent}{stmt.buffer}[{stmt.offset}] = {show(stmt.value)}")
+            continue
+        elif isinstance(stmt, Turn):
+            square = f"{stmt.size} x {stmt.size} of {stmt.source}[{stmt.origin} by {stmt.step}]"
+            lines.append(f"{indent}{stmt.target}[{stmt.at} by {stmt.across}] = {square}")
             continue
         elif isinstance(stmt, Fail):
             lines.append(f"{indent}fail {stmt.number}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from heddle.core.codegen.affine import Affine, Axis, Quotient, Remainder, axis, flatten, of_axis, only_axis, substitute
-from heddle.core.codegen.loops import Buffer, Fail, If, Kind, Local, Set, Stmt, Store, element, nest, read
+from heddle.core.codegen.loops import Buffer, Fail, If, Kind, Local, Set, Stmt, Store, Turn, element, nest, read
 from heddle.core.codegen.tensor import Check, Compute, Fold, Load, rewrite, walk
 from heddle.core.ir import Value
 from heddle.core.ops.scalar import BOOL, Expr, const
@@ -198,7 +198,7 @@ def statements(item: Flat, names: Namer, lanes: int) -> tuple[Stmt, ...]:
     if any(a.extent == 0 for a in item.axes):
         return ()
     ordered = _by_store(merge_axes(item))
-    return _blocked(ordered, names, lanes) or _plain(ordered, names)
+    return _blocked(ordered, names, lanes) or _turned(ordered, names, lanes) or _plain(ordered, names)
 
 
 def _by_store(item: Flat) -> Flat:
@@ -217,6 +217,52 @@ def _plain(item: Flat, names: Namer) -> tuple[Stmt, ...]:
     body = (*block.stmts, Store(item.buffer, item.offset, value))
     kinds: list[Kind] = ["parallel"]
     return nest(item.axes, body, kinds)
+
+
+def _turned(item: Flat, names: Namer, size: int) -> tuple[Stmt, ...] | None:
+    """A transposition, by squares; what is left at two borders by elements."""
+    if item.body.op != "load" or len(item.axes) < 2:
+        return None
+    source, (origin,) = item.body.value.source, item.body.value.indices
+    inner = item.axes[-1]
+    step, unit = origin.stride(inner), item.offset.stride(inner)
+    outer = next((a for a in item.axes[:-1] if origin.stride(a) == 1), None)
+    if outer is None or not step or step < 2 or unit != 1 or min(outer.extent, inner.extent) < size:
+        return None
+    across = item.offset.stride(outer)
+    if across is None or source is item.buffer:
+        return None
+    whole = {a: a.extent // size * size for a in (outer, inner)}
+    tiles = [axis(whole[a] // size, a.name) for a in (outer, inner)]
+    corner = {a: _single(tile) * size for a, tile in zip((outer, inner), tiles, strict=True)}
+    square = Turn(
+        item.buffer,
+        _replaced(item.offset, corner),
+        across,
+        source,
+        _replaced(origin, corner),
+        step,
+        size,
+    )
+    rest = [a for a in item.axes if a not in (outer, inner)]
+    stmts = list(nest([*rest, *map(only_axis, tiles)], [square], ["parallel"]))
+    right = _window(item, {inner: (whole[inner], inner.extent)})
+    below = _window(item, {outer: (whole[outer], outer.extent), inner: (0, whole[inner])})
+    return (*stmts, *(stmt for part in (right, below) if part is not None for stmt in _plain(part, names)))
+
+
+def _window(item: Flat, spans: dict[Axis, tuple[int, int]]) -> Flat | None:
+    """The part of a computation where axes stay within [start, stop); None when there is none."""
+    mapping: dict[Axis, Affine] = {}
+    axes = list(item.axes)
+    for old, (start, stop) in spans.items():
+        if start >= stop:
+            return None
+        fresh = axis(stop - start, old.name)
+        mapping[old] = _single(fresh) + start
+        axes[axes.index(old)] = only_axis(fresh)
+    kept = tuple(a for a in axes if a.extent != 1)
+    return Flat(kept, item.buffer, _replaced(item.offset, mapping), rewrite(item.body, mapping))
 
 
 def _blocked(item: Flat, names: Namer, lanes: int) -> tuple[Stmt, ...] | None:

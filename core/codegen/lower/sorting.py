@@ -6,9 +6,21 @@ from collections.abc import Callable
 
 from heddle.core.codegen.affine import Affine, axis
 from heddle.core.codegen.lower.rules import Lowering, lowers
-from heddle.core.codegen.tensor import I64, indirect, load, position, total
+from heddle.core.codegen.tensor import I64, compute, fold, group, indirect, load, part, position, total
 from heddle.core.ir import Value
-from heddle.core.ops.scalar import Expr, cast, is_nan, minimum
+from heddle.core.ops.scalar import (
+    BOOL,
+    Expr,
+    cast,
+    const,
+    highest,
+    is_floating,
+    is_nan,
+    lowest,
+    maximum,
+    minimum,
+    where,
+)
 
 
 @lowers("TopK")
@@ -20,6 +32,9 @@ def top_k(op: Lowering) -> None:
     count = next(value.shape[at] for value in (values, indices) if value is not None)
     if count > x.shape[at]:
         raise op.refuse(f"{count} elements are wanted of {x.shape[at]}")
+    if count * 8 <= x.shape[at] and (op.attrs["largest"] or not is_floating(x.dtype)):
+        _selected(op, x, at, count, values, indices)
+        return
     rank = op.fresh("rank", I64, x.shape)
 
     def ranked(*where: Affine) -> Expr:
@@ -36,6 +51,44 @@ def top_k(op: Lowering) -> None:
         _ordered(op, values, rank, at, lambda *where: load(x, *where))
     if indices is not None:
         _ordered(op, indices, rank, at, lambda *where: position(where[at]))
+
+
+def _selected(op: Lowering, x: Value, at: int, count: int, values: Value | None, indices: Value | None) -> None:
+    """A few elements: in each turn the best of those that are not taken yet."""
+    rest = tuple(n for number, n in enumerate(x.shape) if number != at)
+    largest, size = bool(op.attrs["largest"]), x.shape[at]
+    taken = op.compute(op.fresh("taken", BOOL, x.shape), lambda *where_: const(False, BOOL))
+    worst = const(lowest(x.dtype) if largest else highest(x.dtype), x.dtype)
+    best, place = op.fresh("best", x.dtype, rest), op.fresh("place", I64, rest)
+    turn = axis(count, "turn")
+
+    def row(where_: tuple[Affine, ...], here: Affine) -> list[Affine]:
+        return [*where_[:at], here, *where_[at:]]
+
+    def greatest(*where_: Affine) -> Expr:
+        j = axis(size, "j")
+        open_ = where(load(taken, *row(where_, j)), worst, load(x, *row(where_, j)))
+        return fold([j], worst, open_, maximum if largest else minimum)
+
+    def first(*where_: Affine) -> Expr:
+        j = axis(size, "j")
+        element = load(x, *row(where_, j))
+        found = (element.equals(load(best, *where_)) | is_nan(element)) & ~load(taken, *row(where_, j))
+        return fold([j], const(size - 1, I64), where(found, position(j), const(size - 1, I64)), minimum)
+
+    def chosen(*where_: Affine) -> Affine:
+        return indirect(load(place, *where_), size)
+
+    steps = [
+        compute(best, greatest, op.label),
+        compute(place, first, op.label),
+        part(taken, rest, lambda *w: row(w, chosen(*w)), lambda *w: const(True, BOOL), op.label),
+    ]
+    if values is not None:
+        steps.append(part(values, rest, lambda *w: row(w, turn), lambda *w: load(x, *row(w, chosen(*w))), op.label))
+    if indices is not None:
+        steps.append(part(indices, rest, lambda *w: row(w, turn), lambda *w: load(place, *w), op.label))
+    op.add(group([turn], steps, op.label))
 
 
 def _greater(a: Expr, b: Expr) -> Expr:

@@ -18,6 +18,9 @@ Size(float32[2,3])
 Transpose(float32[2,3,4])
 Transpose(float32[5,17,33]) {perm=[0, 2, 1]}
 Transpose(bfloat16[3,2]) {perm=[1, 0]}
+Transpose(float32[37,50]) {perm=[1, 0]}
+Transpose(int8[2,32,3,48]) {perm=[0, 3, 2, 1]}
+Transpose(float64[16,2,16]) {perm=[2, 1, 0]}
 Expand(float32[3,1], int64[3]=[2, 3, 4])
 Tile(int32[2,3], int64[2]=[2, 3])
 DepthToSpace(float32[1,12,2,3]) {blocksize=2}
@@ -240,6 +243,9 @@ DFT(F[1,10,2], _, int64[]=[1]) {inverse=1}
 DFT(F[1,6,2], int64[]=[10], int64[]=[1]) {inverse=1, onesided=1}
 STFT(F[1,32,1], int64[]=[8], F[16])
 TopK/2(F[3,7], int64[1]=[3])
+TopK/2(F[3,70], int64[1]=[5])
+TopK/2(F[1,16]=[1,nan,-inf,2,nan,inf,-inf,3,3,1,nan,0,0,0,0,0], int64[1]=[2])
+TopK/2(int8[40,3], int64[1]=[4]) {axis=0, largest=0}
 TopK/2(F[3,7,2], int64[1]=[4]) {axis=1, largest=0}
 TopK/2(int64[20]~0:5, int64[1]=[20]) {axis=0}
 """
