@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from heddle.core.codegen.lower import Lowering
 from heddle.core.codegen.lower.windows import window_of
 from heddle.core.codegen.tensor import Compute, load, position, walk
 from heddle.core.ir import Value
-from heddle.core.ops.scalar import Expr, cast
+from heddle.core.ops.scalar import Expr, cast, finite_range, maximum, minimum, round_even
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -37,6 +38,7 @@ class Quantized:
 
     zero_point: int
     scale: Array
+    bias: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +85,8 @@ def take_sliding(op: Lowering, known: dict[Value, Dequantized]) -> bool:
     `known` are the tensors that are made of integers.
     """
     x = op.operand(0)
+    if op.node.op == "QLinearConv":
+        return _take_qlinear_conv(op)
     if x is None or x.dtype != F32 or len(x.shape) != 4 or 0 in x.shape or 0 in op.output.shape:
         return False
     if any(value is not None for value in op.node.outputs[1:]):
@@ -131,6 +135,35 @@ def _take_conv(op: Lowering, known: dict[Value, Dequantized]) -> bool:
     return True
 
 
+def _take_qlinear_conv(op: Lowering) -> bool:
+    """The operator that names scales and zero points itself: its bias is added to the sums."""
+    parameters = [op.known(number) for number in (1, 2, 4, 5, 6, 7)]
+    weights, bias = op.known(3), op.known(8)
+    if weights is None or any(array is None for array in parameters) or (bias is None and op.operand(8) is not None):
+        return False
+    x_scale, x_zero, w_scale, w_zero, y_scale, y_zero = (np.asarray(array) for array in parameters)
+    x, w = Dequantized(op[0], x_scale, x_zero.astype(np.int32), 1), Dequantized(op[3], w_scale, w_zero, 0)
+    if len(op[0].shape) != 4 or 0 in op.output.shape or not _in_bytes(x, w) or weights.shape[1] == 1:
+        return False
+    if x_scale.dtype != F32 or y_scale.size != 1 or y_zero.size != 1:
+        return False
+    window = window_of(op, weights.shape[2:], op[0].shape[2:])
+    made = Window(_pair(window.kernel), _pair(window.strides), _pair(window.dilations), _pair(window.before))
+    scale = np.resize(
+        (x_scale.reshape(()) * w_scale.reshape(-1) / y_scale.reshape(())).astype(np.float32), weights.shape[0]
+    )
+    form = Quantized(int(x_zero.reshape(())), scale, bias)
+    sliding = Sliding("conv", op[0], made, op.attrs["group"], op[3], quantized=form)
+    low, high = finite_range(op.output.dtype)
+    shift = float(y_zero.reshape(()))
+
+    def requantized(value: Expr) -> Expr:
+        return cast(minimum(maximum(round_even(value) + shift, low), high), op.output.dtype)
+
+    _add(op, sliding, after=requantized)
+    return True
+
+
 def _in_bytes(x: Dequantized, w: Dequantized) -> bool:
     """Whether a convolution of these can be done in sums of bytes."""
     single = x.scale.size == 1 and x.source.dtype.name in ("uint8", "int8")
@@ -159,7 +192,13 @@ def _take_pool(op: Lowering, known: Dequantized | None) -> bool:
     return True
 
 
-def _add(op: Lowering, sliding: Sliding, bias: Value | None = None, known: Dequantized | None = None) -> None:
+def _add(
+    op: Lowering,
+    sliding: Sliding,
+    bias: Value | None = None,
+    known: Dequantized | None = None,
+    after: Callable[[Expr], Expr] = lambda value: value,
+) -> None:
     axes = tuple(only_axis(fresh_axis(size, name)) for size, name in zip(op.output.shape, "ncyx", strict=True))
     where = [position(of_axis(axis)) for axis in axes]
     dtype = F32 if known is None else known.source.dtype
@@ -168,7 +207,7 @@ def _add(op: Lowering, sliding: Sliding, bias: Value | None = None, known: Dequa
         body = cast(cast(body, "int32") - int(known.zero_point.reshape(())), F32) * float(known.scale.reshape(()))
     if bias is not None:
         body = body + load(bias, of_axis(axes[1]))
-    op.add(Compute(op.output, axes, body, node=op.label))
+    op.add(Compute(op.output, axes, after(body), node=op.label))
 
 
 def _pair(sizes: tuple[int, ...]) -> tuple[int, int]:

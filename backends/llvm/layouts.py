@@ -428,6 +428,8 @@ class Layouts:
         assert sliding.quantized is not None
         assert sliding.weights is not None
         totals = weights.astype(np.int64).sum(axis=(1, 2, 3)) * _fill(sliding)
+        if sliding.quantized.bias is not None:
+            totals = totals - sliding.quantized.bias
         shift = self.channels(f"{sliding.weights.name}.shift", totals.astype(np.int32))
         scale = self.channels(f"{sliding.weights.name}.scale", sliding.quantized.scale)
         places = (Place((0, self.lanes, 0, 0), 1, kind) for kind in (I32, FLOAT))

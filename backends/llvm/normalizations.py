@@ -41,7 +41,11 @@ def take_rows(op: Lowering) -> bool:
         _add(op, Rows((x,), lambda name, target: softmax(name, target, rows, length, internal=False)))
         return True
     scale, shift = op[1], op.operand(2)
-    if any(value is not None for value in op.node.outputs[1:]) or scale.dtype != F32 or op.attrs["stash_type"] != "float32":
+    if (
+        any(value is not None for value in op.node.outputs[1:])
+        or scale.dtype != F32
+        or op.attrs["stash_type"] != "float32"
+    ):
         return False
     if scale.tensor.size != length or (shift is not None and shift.tensor.size != length):
         return False

@@ -64,3 +64,20 @@ def test_concatenation(net, host, signed):
     joined = b.through(net("Concat", left, right, axis=1), 0.02)
     y = net("QuantizeLinear", b.conv(joined, 8, 3), net.const(np.float32(0.05)), net.const(b.dtype(b.zero)))
     host.check(net, y)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_operators_that_name_their_scales(net, host, signed, bias):
+    dtype, zero = (np.int8, -7) if signed else (np.uint8, 131)
+    real = lambda value: net.const(np.float32(value))  # noqa: E731
+    x = net("QuantizeLinear", net.input(1, 20, 9, 8), real(0.02), net.const(dtype(zero)))
+    for filters in (24, 33):
+        w = net.const(net.rng.integers(-127, 128, (filters, x.shape[1], 3, 3)).astype(np.int8))
+        scales = net.const(net.rng.uniform(0.001, 0.002, filters).astype(np.float32))
+        operands = [x, real(0.02), net.const(dtype(zero)), w, scales, net.const(np.zeros(filters, np.int8))]
+        operands += [real(0.05), net.const(dtype(zero))]
+        operands += [net.const(net.rng.integers(-9000, 9000, filters).astype(np.int32))] if bias else []
+        x = net("QLinearConv", *operands, pads=(1, 1, 1, 1))
+    host.check(net, x)
+    assert len(host.loops(net.graph(x))) == 1, "only the input is quantized by loops"
