@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import ClassVar
 
 import numpy as np
-from heddle.backends.vta.layers import Conv, Layer, Tensor, block_of
+from heddle.backends.vta.layers import Conv, Layer, Tensor, block_of, reads
 from heddle.backends.vta.lower import Lowering, lower
 from heddle.backends.vta.patterns import PATTERNS
 from heddle.backends.vta.program import IMAGES, emit, sources
@@ -160,11 +160,7 @@ def place_tensors(
     first: dict[str, int] = {}
     last: dict[str, int] = {}
     for at, layer in enumerate(layers):
-        used = [layer.input, layer.output]
-        used += [
-            t for t in (getattr(layer, "other", None), getattr(getattr(layer, "residual", None), "tensor", None)) if t
-        ]
-        for tensor in used:
+        for tensor in (*reads(layer), layer.output):
             known = tensors.get(tensor.name)
             if known is None or tensor.nbytes(config) > known.nbytes(config):
                 tensors[tensor.name] = tensor

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import accumulate, product
 
 import numpy as np
 from heddle.backends.vta.images import Images, tile_image
-from heddle.backends.vta.layers import Conv, Copy, Leaky, Pool, Product, Residual, Scaling, Tensor, block_of
+from heddle.backends.vta.layers import Concat, Conv, Copy, Leaky, Pool, Product, Residual, Scaling, Tensor, block_of
 from heddle.backends.vta.pipeline import Addresses, Chunk, Step
 from heddle.backends.vta.windows import (
     Place,
@@ -273,6 +273,58 @@ def _mapped(
     for here, parameters in maker.ranges():
         for image, block, tile in product(range(maker.output.batch), here, rectangles):
             yield step(image, block, tile, parameters, block - here[0])
+
+
+def concat_steps(config: Config, images: Images, place: Place, layer: Concat) -> Iterator[Step]:
+    """The steps of a concatenation: each output vector gathers its lanes from the vectors that hold them."""
+    maker = _Maker(config, images, place, layer.name, layer.output, layer.scaling)
+    starts = list(accumulate((tensor.channels for tensor in layer.inputs), initial=0))
+    for here, parameters in maker.ranges():
+        for block in here:
+            first, last = block * config.bo, min((block + 1) * config.bo, layer.output.channels)
+            gathered: list[tuple[Tensor, int, NDArray[np.int8]]] = []
+            for tensor, start in zip(layer.inputs, starts, strict=False):
+                # The lanes of this output vector that come from each vector of bi channels of the tensor.
+                for vector in range(-(-tensor.channels // config.bi)):
+                    taken = np.zeros((1, config.bo, config.bi), np.int8)
+                    for channel in range(max(first - start, vector * config.bi), last - start):
+                        if channel < min(tensor.channels, (vector + 1) * config.bi):
+                            taken[0, start + channel - first, channel - vector * config.bi] = 1
+                    if taken.any():
+                        gathered.append((tensor, vector, taken))
+            shape = _Shape((1, 1), inputs=len({(tensor.name, vector // maker.parts) for tensor, vector, _ in gathered}))
+            for image, tile in product(range(layer.output.batch), maker.tiles(layer.output, shape)):
+                yield _concat_step(maker, shape, gathered, image, block, tile, parameters, block - here[0])
+
+
+def _concat_step(
+    maker: _Maker, shape: _Shape, gathered: Sequence[tuple[Tensor, int, NDArray[np.int8]]], image: int, block: int,
+    tile: Tile, parameters: Chunk, index: int,
+) -> Step:  # fmt: skip
+    config, pixels = maker.config, tile.rows * tile.columns
+    nothing = uops_chunk(config, maker.images, maker.place, [(0, 0, 0)])
+    brought: list[tuple[Chunk, int, Chunk, bool]] = []
+    for tensor, vector, taken in gathered:
+        view = window(tile, tensor, shape.kernel, shape.strides, shape.pads, shape.dilations)
+        inner, part = divmod(vector, maker.parts)
+        chunk = maker.inputs(tensor, image, inner * maker.pieces, view, tensor.zero_point)
+        brought.append((chunk, part, maker.weights(taken), tensor.unsigned))
+
+    def compute(at: Addresses, acc: int) -> list[Instruction]:
+        return [make("LOOP", dst2=1, src2=maker.parts)] + [
+            make(
+                "GEMM", dst=acc, src=at[chunk.key] + part, wgt=at[weights.key],
+                begin=at[nothing.key] * config.uops_per_beat, n2=pixels, overwrite=int(number == 0),
+                unsigned=int(unsigned),
+            )
+            for number, (chunk, part, weights, unsigned) in enumerate(brought)
+        ]  # fmt: skip
+
+    chunks = {chunk.key: chunk for each in brought for chunk in (each[0], each[2])}
+    reads = (nothing, *chunks.values(), parameters)
+    return Step(
+        reads, (maker.name, image, block, tile), pixels, compute, maker.drain(image, tile, block, parameters, index)
+    )
 
 
 # -- depthwise convolution -----------------------------------------------------------------------------------------

@@ -148,7 +148,27 @@ class Leaky:
     scaling: Scaling
 
 
-Layer = Conv | Pool | Copy | Product | Leaky
+@dataclass(frozen=True, eq=False)
+class Concat:
+    """Tensors one behind the other along channels; the scaling of a channel is that of the tensor it comes from."""
+
+    name: str
+    inputs: tuple[Tensor, ...]
+    output: Tensor
+    scaling: Scaling
+
+
+Layer = Conv | Pool | Copy | Product | Leaky | Concat
+
+
+def reads(layer: Layer) -> tuple[Tensor, ...]:
+    """The tensors that a layer reads, its own input first."""
+    if isinstance(layer, Concat):
+        return layer.inputs
+    if isinstance(layer, Product):
+        return layer.input, layer.other
+    residual = layer.residual if isinstance(layer, Conv | Copy) else None
+    return (layer.input,) if residual is None else (layer.input, residual.tensor)
 
 
 def scaled(ratio: float) -> tuple[int, int]:

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from heddle.backends.vta.layers import Conv, Copy, Layer, Leaky, Pool, Product, Residual, Scaling, Tensor, scaled
-from heddle.backends.vta.patterns import centred, gemm_axis
+from heddle.backends.vta.layers import (
+    Concat,
+    Conv,
+    Copy,
+    Layer,
+    Leaky,
+    Pool,
+    Product,
+    Residual,
+    Scaling,
+    Tensor,
+    reads,
+    scaled,
+)
+from heddle.backends.vta.patterns import CONCATS, centred, gemm_axis
 from heddle.core.errors import BackendError
 from heddle.core.ir import Value
 from heddle.core.pattern import Match
@@ -78,8 +92,8 @@ def fuse_sums(lowering: Lowering, kept: set[str]) -> list[Layer]:
     layers = lowering.layers
     readers: dict[str, int] = {}
     for layer in layers:
-        for name in _reads(layer):
-            readers[name] = readers.get(name, 0) + 1
+        for tensor in reads(layer):
+            readers[tensor.name] = readers.get(tensor.name, 0) + 1
     producers: dict[str, Conv] = {layer.output.name: layer for layer in layers if isinstance(layer, Conv)}
     result: dict[str, Layer] = {}
     for layer in layers:
@@ -104,12 +118,6 @@ def fuse_sums(lowering: Lowering, kept: set[str]) -> list[Layer]:
             lowering.nodes[layer.output.name] = lowering.nodes[first.name] + lowering.nodes[layer.output.name]
             break
     return list(result.values())
-
-
-def _reads(layer: Layer) -> list[str]:
-    residual = getattr(layer, "residual", None)
-    other = getattr(layer, "other", None)
-    return [layer.input.name, *([residual.tensor.name] if residual else []), *([other.name] if other else [])]
 
 
 # -- numbers -------------------------------------------------------------------------------------------------------
@@ -278,6 +286,16 @@ def _leaky(lowering: Lowering, match: Match) -> Layer:
     return Leaky(y.name, x, y, slope, LEAKY_BITS, scaling)
 
 
+def _concat(lowering: Lowering, match: Match) -> Layer:
+    count = len([name for name in match.bindings if re.fullmatch(r"x\d+", name)])
+    parts = [f"x{number}" for number in range(count)]
+    inputs = tuple(lowering.tensor(match[part], match, part) for part in parts)
+    y = lowering.tensor(match.outputs[0], match, "y")
+    ratios = np.concatenate([np.full(t.channels, t.scale / y.scale) for t in inputs])
+    biases = np.concatenate([np.full(t.channels, -t.zero_point, np.int64) for t in inputs])
+    return Concat(y.name, inputs, y, _scaling(match, y, ratios, biases))
+
+
 _RULES: Mapping[str, Callable[[Lowering, Match], Layer]] = {
     "conv": _conv,
     "gemm": _dense,
@@ -291,4 +309,5 @@ _RULES: Mapping[str, Callable[[Lowering, Match], Layer]] = {
     "leaky_relu": _leaky,
     "requantize": _copy,
     "flatten": _copy,
+    **{f"concat{count}": _concat for count in CONCATS},
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import Parameter, Signature
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from heddle.core.pattern import (
     Condition,
     Match,
     Pattern,
+    among,
     attr,
     dequantize,
     dtype,
@@ -207,7 +209,24 @@ def flatten(x):  # type: ignore[no-untyped-def]
     return quantize(ops.Flatten(dequantize(x), label="flatten"))
 
 
+CONCATS = range(2, 9)
+"""How many tensors a concatenation may join."""
+
+
+def _concat(count: int) -> Pattern:
+    """Tensors joined along their channels."""
+    names = [f"x{number}" for number in range(count)]
+
+    def join(*parts):  # type: ignore[no-untyped-def]
+        joined = ops.Concat(*(dequantize(part) for part in parts), label="concat", axis=among(1, -3))
+        return quantize(activation(joined))
+
+    join.__signature__ = Signature([Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names])  # type: ignore[attr-defined]
+    conditions = [*activations(*names), *(rank(name).equals(4) for name in names)]
+    return pattern(f"concat{count}", conditions=conditions, where=scalar(*names, "y"))(join)
+
+
 PATTERNS: tuple[Pattern, ...] = (
     conv, gemm, matmul, max_pool, integer_max_pool, average_pool, global_average_pool, add, mul, leaky_relu, flatten,
-    requantize,
+    requantize, *(_concat(count) for count in CONCATS),
 )  # fmt: skip

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 from heddle.backends.vta.channelwise import (
+    concat_steps,
     copy_steps,
     depthwise_steps,
     is_depthwise,
@@ -17,7 +18,7 @@ from heddle.backends.vta.channelwise import (
 )
 from heddle.backends.vta.convolution import Tiling, conv_steps, tilings
 from heddle.backends.vta.images import Images
-from heddle.backends.vta.layers import Conv, Copy, Layer, Leaky, Pool, Scaling, Tensor
+from heddle.backends.vta.layers import Concat, Conv, Copy, Layer, Leaky, Pool, Scaling, Tensor, reads
 from heddle.backends.vta.pipeline import Pipeline, Step
 from heddle.backends.vta.windows import IMAGES, Place
 from heddle.core.errors import BackendError
@@ -50,6 +51,8 @@ def steps_of(config: Config, images: Images, place: Place, layer: Layer, tiling:
         return list(pool_steps(config, images, place, layer))
     if isinstance(layer, Copy):
         return list(copy_steps(config, images, place, layer))
+    if isinstance(layer, Concat):
+        return list(concat_steps(config, images, place, layer))
     if isinstance(layer, Leaky):
         return list(leaky_steps(config, images, place, layer))
     return list(product_steps(config, images, place, layer))
@@ -83,8 +86,7 @@ def _search(
 
 def sources(layer: Layer) -> tuple[str, ...]:
     """The names of the tensors that a layer reads."""
-    second = getattr(layer, "other", None) or getattr(getattr(layer, "residual", None), "tensor", None)
-    return (layer.input.name,) if second is None else (layer.input.name, second.name)
+    return tuple(tensor.name for tensor in reads(layer))
 
 
 def emit(config: Config, layers: Sequence[Layer], place: Place) -> Emitted:

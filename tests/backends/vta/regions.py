@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from heddle.backends.vta.backend import lowered
-from heddle.backends.vta.layers import Layer
+from heddle.backends.vta.layers import Layer, reads
 from heddle.backends.vta.lower import Lowering
 from heddle.core.interpret import evaluate as interpret
 from heddle.core.ir import Value
@@ -80,8 +80,7 @@ def image(lowering: Lowering, name: str, array: Array) -> Array:
 
 def compute(layer: Layer, known: Mapping[str, Array]) -> Array:
     """The result of a layer by the second implementation, from the images that it reads."""
-    second = getattr(layer, "other", None) or getattr(getattr(layer, "residual", None), "tensor", None)
-    return evaluate(layer, known[layer.input.name], None if second is None else known[second.name])
+    return evaluate(layer, *(known[tensor.name] for tensor in reads(layer)))
 
 
 def replay(region: Region, inputs: Sequence[Array]) -> list[Array]:
@@ -104,8 +103,7 @@ def differences(region: Region, inputs: Sequence[Array]) -> list[Difference]:
     """Each layer against core.ops, both given the layer inputs that core.ops computes."""
     lowering = lowered(region)
     values = values_of(region, inputs)
-    names = {name for layer in lowering.layers for name in (layer.input.name, layer.output.name)}
-    names |= {value.name for value in lowering.tensors}
+    names = {value.name for value in lowering.tensors}
     known = {name: image(lowering, name, values[name]) for name in sorted(names)}
     found = []
     for layer in lowering.layers:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from heddle.backends.vta.layers import Conv, Copy, Layer, Leaky, Pool, Product, Residual, Scaling
+from heddle.backends.vta.layers import Concat, Conv, Copy, Layer, Leaky, Pool, Product, Residual, Scaling
 from numpy.typing import NDArray
 
 Ints = NDArray[Any]
 
 
-def evaluate(layer: Layer, x: Ints, other: Ints | None = None) -> Ints:
-    """The output of a layer for its input, and for its residual or second operand."""
+def evaluate(layer: Layer, x: Ints, *more: Ints) -> Ints:
+    """The output of a layer for its input, and for its residual or its other operands."""
+    other = more[0] if more else None
     x = x.astype(np.int64)
     if isinstance(layer, Conv):
         total = _convolve(layer, x)
@@ -20,6 +21,8 @@ def evaluate(layer: Layer, x: Ints, other: Ints | None = None) -> Ints:
         total = _pool(layer, x)
     elif isinstance(layer, Copy):
         total = x
+    elif isinstance(layer, Concat):
+        total = np.concatenate([x, *(array.astype(np.int64) for array in more)], axis=1)
     elif isinstance(layer, Product):
         assert other is not None
         total = (x - layer.input.zero_point) * (other.astype(np.int64) - layer.other.zero_point)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from heddle.backends.vta.layers import (
+    Concat,
     Conv,
     Copy,
     Layer,
@@ -15,6 +16,7 @@ from heddle.backends.vta.layers import (
     Scaling,
     Tensor,
     block_of,
+    reads,
     scaled,
 )
 from heddle.backends.vta.program import IMAGES, emit
@@ -29,7 +31,7 @@ from tests.backends.vta.semantics import evaluate
 
 def run(config: Config, layer: Layer, arrays: dict[str, np.ndarray]) -> np.ndarray:
     """The output of one layer on the functional model, with every check on."""
-    tensors = {tensor.name: tensor for tensor in (layer.input, *others(layer))}
+    tensors = {tensor.name: tensor for tensor in reads(layer)}
     names = [IMAGES, layer.output.name, *tensors]
     emitted = emit(config, [layer], {name: (number, 0) for number, name in enumerate(names)}.__getitem__)
     program, image = emitted.instructions, emitted.image
@@ -51,18 +53,10 @@ def port(config: Config, tensor: Tensor, offset: int) -> PortLayout:
     return PortLayout(*sizes, block_of(config), offset)
 
 
-def others(layer: Layer) -> list[Tensor]:
-    if isinstance(layer, Product):
-        return [layer.other]
-    residual = getattr(layer, "residual", None)
-    return [] if residual is None else [residual.tensor]
-
-
 def check(config: Config, layer: Layer, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    arrays = {t.name: random_tensor(rng, t) for t in (layer.input, *others(layer))}
-    second = arrays[others(layer)[0].name] if others(layer) else None
-    expected = evaluate(layer, arrays[layer.input.name], second)
+    arrays = {tensor.name: random_tensor(rng, tensor) for tensor in reads(layer)}
+    expected = evaluate(layer, *arrays.values())
     found = run(config, layer, arrays).astype(np.int64)
     if isinstance(layer, Copy):
         found = found[:, layer.offset : layer.offset + layer.input.channels]
@@ -161,6 +155,15 @@ def pools(draw: st.DrawFn) -> Pool:
 
 
 @st.composite
+def concats(draw: st.DrawFn) -> Concat:
+    x = draw(tensors("x"))
+    count = draw(st.integers(2, 4))
+    inputs = [like(x, f"x{n}", channels=draw(st.integers(1, 40)), unsigned=draw(st.booleans())) for n in range(count)]
+    y = like(x, "y", channels=sum(tensor.channels for tensor in inputs))
+    return Concat("layer", tuple(inputs), y, draw(scalings(y, 128.0)))
+
+
+@st.composite
 def maps(draw: st.DrawFn) -> Layer:
     x = draw(tensors("x"))
     y = like(x, "y", unsigned=draw(st.booleans()))
@@ -194,6 +197,12 @@ def test_pools(layer: Pool, config: Config, seed: int) -> None:
 
 
 @campaign(60)
+@given(layer=concats(), config=st.sampled_from(CONFIGS), seed=st.integers(0, 2**32 - 1))
+def test_concatenations(layer: Concat, config: Config, seed: int) -> None:
+    check(config, layer, seed)
+
+
+@campaign(60)
 @given(layer=maps(), config=st.sampled_from(CONFIGS), seed=st.integers(0, 2**32 - 1))
 def test_maps(layer: Layer, config: Config, seed: int) -> None:
     check(config, layer, seed)
@@ -203,7 +212,9 @@ def test_maps(layer: Layer, config: Config, seed: int) -> None:
 @pytest.mark.timeout(7200)
 @campaign(5000)
 @given(
-    layer=st.one_of(convolutions(), pools(), maps()), config=st.sampled_from(CONFIGS), seed=st.integers(0, 2**32 - 1)
+    layer=st.one_of(convolutions(), pools(), maps(), concats()),
+    config=st.sampled_from(CONFIGS),
+    seed=st.integers(0, 2**32 - 1),
 )
 def test_five_thousand_layers(layer: Layer, config: Config, seed: int) -> None:
     check(config, layer, seed)

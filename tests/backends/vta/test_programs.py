@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 from heddle.backends.vta.backend import place_tensors
-from heddle.backends.vta.layers import Conv, Copy, Layer, Pool
+from heddle.backends.vta.layers import Conv, Copy, Layer, Pool, reads
 from heddle.backends.vta.program import IMAGES, emit
 from heddle.hw.vta.config import Config
 from heddle.simulators.vta.functional import Functional
@@ -21,7 +21,6 @@ from tests.backends.vta.test_layers import (
     CONFIGS,
     campaign,
     like,
-    others,
     port,
     random_tensor,
     residuals,
@@ -65,10 +64,7 @@ def check(config: Config, layers: list[Layer], seed: int) -> None:
     x, y = layers[0].input, layers[-1].output
     values = {x.name: random_tensor(np.random.default_rng(seed), x)}
     for layer in layers:
-        second = others(layer)
-        values[layer.output.name] = evaluate(
-            layer, values[layer.input.name], values[second[0].name] if second else None
-        )
+        values[layer.output.name] = evaluate(layer, *(values[tensor.name] for tensor in reads(layer)))
     offsets, workspace = place_tensors(config, layers, {x.name}, {y.name})
     places = {name: (1, offset // config.beat_bytes) for name, offset in offsets.items()}
     emitted = emit(config, layers, {IMAGES: (0, 0), **places}.__getitem__)
