@@ -222,5 +222,6 @@ def _encode_scale(f: Function, value: Value) -> Value:
     low = f.binary("and", f.binary("lshr", bits, constant(23, type)), constant(1, type))
     rounded = f.binary("lshr", f.add(f.add(bits, constant((1 << 22) - 1, type)), low), constant(23, type))
     bad = f.compare("uge", rounded, constant(255, type))
-    bad = f.binary("or", bad, f.compare("ule", value, constant(0.0, value.type)))
+    # As integers, for a number too small for a normal float is none for the processor here.
+    bad = f.binary("or", bad, f.compare("sle", bits, constant(0, type)))
     return f.convert("trunc", f.select(bad, constant(255, type), rounded), I8)
