@@ -110,3 +110,16 @@ def test_code_does_not_depend_on_the_hash_seed(net, host):
     first, second = (compile_region(graph, host.target, Kernels()) for _ in range(2))
     assert first.code == second.code
     assert list(first.constants) == list(second.constants)
+
+
+def test_an_image_that_meets_its_own_transpose(net, host):
+    x = net.conv(net.input(1, 3, 8, 8), 16, 3)
+    host.check(net, net("Add", x, net("Transpose", x, perm=(0, 1, 3, 2))))
+
+
+def test_an_image_with_a_mask_of_its_own_shape(net, host):
+    """Operands that lie beside an image in ways that no kernel takes: by rows, by pixels, of one image of the batch."""
+    x = net.conv(net.input(2, 3, 8, 8), 16, 3)
+    for shape in ((8, 1), (1, 8), (8, 8), (2, 1, 1, 1), (1, 16, 8, 8)):
+        x = net("Relu", net("Add", x, net.input(*shape)))
+    host.check(net, net.conv(x, 8, 3))

@@ -99,3 +99,19 @@ def test_rows(net, host, width):
 
 def test_a_softmax_over_another_axis(net, host):
     host.check(net, net("Softmax", net.input(2, 5, 6), axis=1))
+
+
+def test_a_product_that_meets_its_own_transpose(net, host):
+    y = net("MatMul", net.input(9, 8), net.weights(8, 9))
+    host.check(net, net("Add", y, net("Transpose", y, perm=(1, 0))))
+
+
+def test_a_product_that_is_spread_over_a_larger_result(net, host):
+    y = net("MatMul", net.input(1, 8), net.weights(8, 20))
+    host.check(net, net("Add", y, net.input(5, 20)))
+
+
+def test_a_product_in_halves(net, host):
+    y = net("MatMul", net.input(6, 8), net.weights(8, 20))
+    first, second = (net("Slice", y, *(net.const(np.array([n])) for n in (at, at + 10, 1))) for at in (0, 10))
+    host.check(net, net("Mul", net("Sigmoid", first), second))
