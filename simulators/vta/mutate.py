@@ -1,6 +1,6 @@
 """Mutants of the RTL: mechanical one-token changes from a fixed seed, to see whether the tests notice them.
 
-`python -m heddle.simulators.vta.mutate --count 200` puts all of them into one model of the smallest configuration,
+`python -m heddle.simulators.vta.mutate --count 200` puts all of them into one model of a configuration,
 where an input says which is in force, runs random programs and the programs at and over the edges on each, and prints
 the survivors: the changes that nothing noticed. A random program notices a change of memory, of a counter, or an error;
 counters are those of the design as it is, which a test compares with a file of expected ones.
@@ -27,7 +27,7 @@ from heddle.simulators.verilator import Model, build
 from heddle.simulators.vta.faults import FaultError
 from heddle.simulators.vta.lockstep import WATCHDOG, timing
 from heddle.simulators.vta.randomize import random_case
-from heddle.simulators.vta.rtl import Memory, Rtl, rtl_spec
+from heddle.simulators.vta.rtl import REGISTERS, Memory, Rtl, rtl_spec
 
 OPERATORS = (
     ("&&", "||"), ("||", "&&"), ("==", "!="), ("!=", "=="), (" + ", " - "), (" - ", " + "), (" < ", " <= "),
@@ -141,7 +141,7 @@ def notice(
                 return f"program {seed}: memory"
             if counted != counters:
                 return f"program {seed}: counters"
-        return directed(config, model, number)
+        return directed(config, model, number) if config.name == "tiny" else None
     except HeddleError as error:
         return f"{type(error).__name__}: {str(error)[:80]}"
 
@@ -172,15 +172,16 @@ WRONG = (
     (READY + "LOOP dst2=128\nALU n2=3 op=mov use_imm\nFINISH", "bounds", 6),
     (READY + "WALK acc_x=128\nSTORE base=1 x=3\nFINISH", "bounds", 6),
     (READY + "STORE base=1 prm=15 prm_x x=2\nFINISH", "bounds", 5),
-    ("SYNC unit=load push_next\n" * 256 + "FINISH", "token", -1),
-    (READY + "SYNC unit=compute push_prev\n" * 256 + "FINISH", "token", -1),
-    (READY + "SYNC unit=compute push_next\n" * 256 + "FINISH", "token", -1),
-    ("SYNC unit=store push_prev\n" * 256 + "FINISH", "token", -1),
+    ("SYNC unit=load push_next\n" * 256 + "FINISH", "token", 255),
+    (READY + "SYNC unit=compute push_prev\n" * 256 + "FINISH", "token", 260),
+    (READY + "SYNC unit=compute push_next\n" * 256 + "FINISH", "token", 260),
+    ("SYNC unit=store push_prev\n" * 256 + "FINISH", "token", 255),
     ("LOAD mem=inp base=2\nFINISH", "read", -1),
     (READY + "STORE base=2\nFINISH", "write", 5),
 )  # fmt: skip
 """Wrong programs for the smallest configuration with what the hardware must say: the kind and the instruction."""
 RIGHT = (
+    "LOAD mem=uop x=512 push_next\nALU count=512 op=mov use_imm pop_prev\nFINISH",
     "LOAD mem=inp sram=254 x=2\nLOAD mem=wgt sram=126 x=2\nLOAD mem=prm sram=14 x=2\nLOAD mem=uop sram=510 x=2\nFINISH",
     READY + "LOOP src2=255 dst2=255 wgt2=127\nGEMM n2=2 overwrite begin=0\nFINISH",
     READY + "LOOP src2=255 dst2=255\nALU n2=2 op=mov\nFINISH",
@@ -191,11 +192,12 @@ RIGHT = (
 """Programs at the edge of what is allowed."""
 
 
-def directed(config: Config, model: Model, number: int) -> str | None:
+def directed(config: Config, model: Model, number: int | None) -> str | None:
     """How the programs at and over the edges were noticed, or None if the hardware says of each what it should."""
     memory = np.zeros(16384, np.uint8)
     rtl = Rtl(config, model, memory, Memory(latency=9))
-    rtl.simulation.io.mutant = number
+    if number is not None:
+        rtl.simulation.io.mutant = number
     try:
         for text, kind, index in WRONG:
             try:
@@ -205,13 +207,25 @@ def directed(config: Config, model: Model, number: int) -> str | None:
                 if fault.kind != kind or index not in (-1, fault.index):
                     return f"{text.splitlines()[-2:][0]}: {fault.kind} of {fault.index}"
         for text in RIGHT:
-            try:
-                rtl.run(assemble(text), 8192, [0, 4096, 16384], WATCHDOG, MOST)
-            except FaultError as fault:
-                return f"right program: {fault}"
+            counts = rtl.run(assemble(text), 8192, [0, 4096, 16384], WATCHDOG, MOST)
+            slots = sum(i["count"] * i["n0"] * i["n1"] * i["n2"] for i in assemble(text) if i.name in ("GEMM", "ALU"))
+            if not slots <= counts["compute_gemm"] + counts["compute_alu"] <= 2 * slots:
+                return f"right program: {slots} micro-ops, counted {counts['compute_gemm'] + counts['compute_alu']}"
+        if unknown := unknown_opcode(rtl):
+            return unknown
     finally:
         rtl.close()
     return None
+
+
+def unknown_opcode(rtl: Rtl) -> str | None:
+    """How an instruction of zeros was taken for something, or None."""
+    registers = rtl.simulation.buses["s_axil"]
+    for name, value in (("CODE", 0), ("COUNT", 1), ("CONTROL", 1)):
+        registers.write(REGISTERS[name], value)
+    rtl.simulation.run(max_cycles=MOST, until="irq")
+    status = registers.read(REGISTERS["STATUS"])
+    return None if status == 0x102 else f"unknown opcode: status {status:#x}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -219,22 +233,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--programs", type=int, default=120)
-    parser.add_argument("--config", default="tiny")
+    parser.add_argument("--configs", nargs="+", default=["tiny", "wide"], help="what one lets survive, the next tries")
     options = parser.parse_args(arguments)
-    config, start, survivors = load_config(options.config), time.perf_counter(), []
-    mutants = sample(rtl_sources(), options.count, options.seed)
-    with tempfile.TemporaryDirectory() as folder:
-        sources = schema(rtl_sources(), mutants, Path(folder))
-        model = build(rtl_spec(config, sources))
-    expected = [observe(config, model, seed, 0) for seed in range(options.programs)]
-    for number, mutant in enumerate(mutants, 1):
-        how = notice(config, model, number, expected)
-        survivors += [] if how else [mutant]
-        print(f"{number} {how or 'SURVIVED'} | {mutant}", file=sys.stderr, flush=True)
-    print(f"{len(mutants)} mutants, {len(survivors)} survivors, {time.perf_counter() - start:.0f} s")
+    start, survivors = time.perf_counter(), list(sample(rtl_sources(), options.count, options.seed))
+    total = len(survivors)
+    for name in options.configs:
+        survivors = survive(load_config(name), survivors, options.programs)
+        print(f"{name}: {len(survivors)} of {total} mutants survive, {time.perf_counter() - start:.0f} s")
     for mutant in survivors:
         print(mutant)
     return 0
+
+
+def survive(config: Config, mutants: Sequence[Mutant], programs: int) -> list[Mutant]:
+    """The mutants that a configuration's programs do not notice; progress goes to standard error."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = build(rtl_spec(config, schema(rtl_sources(), mutants, Path(folder))))
+    expected, survivors = [observe(config, model, seed, 0) for seed in range(programs)], []
+    for number, mutant in enumerate(mutants, 1):
+        how = notice(config, model, number, expected)
+        survivors += [] if how else [mutant]
+        print(f"{config.name} {number} {how or 'SURVIVED'} | {mutant}", file=sys.stderr, flush=True)
+    return survivors
 
 
 if __name__ == "__main__":

@@ -103,12 +103,22 @@ def _job(maker: _Maker, half: _Half, job: int, tables: list[list[int]]) -> None:
     compute = _compute(maker, half, side, table)
     count = -(-len(table) // config.uops_per_beat)
     maker.add("LOAD", mem="uop", sram=side * lines, base=TABLES, offset=start, x=count, push_next=1)
-    compute[0] = _with(compute[0], pop_prev=1)
+    carriers = [at for at, instruction in enumerate(compute) if instruction.name != "LOOP"]
+    first, last = (carriers[0], carriers[-1]) if maker.chance(0.7) else (0, len(compute))
+    if first == 0:
+        compute.insert(0, make("SYNC", unit="compute"))
+        last += 1
+    if last == len(compute):
+        compute.append(make("SYNC", unit="compute"))
+    compute[first] = _with(compute[first], pop_prev=1)
+    compute[last] = _with(compute[last], push_next=1)
     if job:  # the stores of the job before are over: its half is free for the loads of the next job
-        compute.insert(maker.between(1, len(compute)), make("SYNC", unit="compute", pop_next=1, push_prev=1))
+        place = maker.rng.choice(
+            [at for at in range(first + 1, len(compute) + 1) if at > last or compute[at - 1].name != "LOOP"]
+        )
+        compute.insert(place, make("SYNC", unit="compute", pop_next=1, push_prev=1))
     maker.program += compute
     stores = maker.between(1, 3)
-    maker.add("SYNC", unit="compute", push_next=1)
     for number in range(stores):
         _store(maker, half, side, first=number == 0, last=number == stores - 1)
 
@@ -159,7 +169,7 @@ def _compute(maker: _Maker, half: _Half, side: int, table: list[int]) -> list[In
             _alu(maker, half, side, table, code)
         if maker.chance(0.15):
             code.append(make("SYNC", unit="compute"))
-    return [make("SYNC", unit="compute"), *code]
+    return code
 
 
 def _gemm(maker: _Maker, half: _Half, side: int, table: list[int], code: list[Instruction]) -> None:
