@@ -32,7 +32,7 @@ def indices(draw: st.DrawFn) -> tuple[Affine, Meaning, tuple[Affine, ...]]:
     axes = tuple(axis(extent, f"i{number}") for number, extent in enumerate(EXTENTS))
 
     def grow(depth: int) -> tuple[Affine, Meaning]:
-        kind = draw(st.sampled_from(("axis", "add", "scale", "shift", "div", "mod"))) if depth else "axis"
+        kind = draw(st.sampled_from(("axis", "add", "scale", "shift", "div", "mod", "both"))) if depth else "axis"
         if kind == "axis":
             chosen = draw(st.sampled_from(axes))
             own = only_axis(chosen)
@@ -42,6 +42,10 @@ def indices(draw: st.DrawFn) -> tuple[Affine, Meaning, tuple[Affine, ...]]:
         if kind == "add":
             right, other = grow(depth - 1)
             return left + right, lambda n: means(n) + other(n)
+        if kind == "both":
+            first, second = draw(st.integers(1, 6)), draw(st.integers(1, 2))
+            joined = left // number * first + left % number * second
+            return joined, lambda n: means(n) // number * first + means(n) % number * second
         if kind == "scale":
             factor = draw(st.integers(-6, 12))
             return left * factor, lambda n: means(n) * factor
