@@ -14,7 +14,7 @@ from heddle.backends.vta.patterns import PATTERNS
 from heddle.backends.vta.program import IMAGES, emit, sources
 from heddle.core.ir import Value, dtype_name
 from heddle.core.pattern import Pattern
-from heddle.core.plugin import Backend, Figures, Region
+from heddle.core.plugin import Backend, Figures, Region, Tolerance
 from heddle.core.plugin.figures import Link
 from heddle.core.runtime.artifact import JSON, Artifact, Port, Signature
 from heddle.hw.vta.config import Config, load_config
@@ -37,6 +37,7 @@ class Vta(Backend):
 
     name: ClassVar[str] = "vta"
     Options = VtaOptions
+    tolerance: ClassVar[Tolerance] = Tolerance(integers=1)
 
     @property
     def config(self) -> Config:

@@ -278,23 +278,31 @@ def _mapped(
 def concat_steps(config: Config, images: Images, place: Place, layer: Concat) -> Iterator[Step]:
     """The steps of a concatenation: each output vector gathers its lanes from the vectors that hold them."""
     maker = _Maker(config, images, place, layer.name, layer.output, layer.scaling)
-    starts = list(accumulate((tensor.channels for tensor in layer.inputs), initial=0))
+    found = {block: _gathered(config, layer, block) for here, _ in maker.ranges() for block in here}
+    # The slots of `inp` are of one size, so that all blocks have the tiles of the one that gathers most.
+    most = max(len({(number, vector // maker.parts) for number, vector, _ in each}) for each in found.values())
+    shape = _Shape((1, 1), inputs=most)
+    rectangles = maker.tiles(layer.output, shape)
     for here, parameters in maker.ranges():
-        for block in here:
-            first, last = block * config.bo, min((block + 1) * config.bo, layer.output.channels)
-            gathered: list[tuple[Tensor, int, NDArray[np.int8]]] = []
-            for tensor, start in zip(layer.inputs, starts, strict=False):
-                # The lanes of this output vector that come from each vector of bi channels of the tensor.
-                for vector in range(-(-tensor.channels // config.bi)):
-                    taken = np.zeros((1, config.bo, config.bi), np.int8)
-                    for channel in range(max(first - start, vector * config.bi), last - start):
-                        if channel < min(tensor.channels, (vector + 1) * config.bi):
-                            taken[0, start + channel - first, channel - vector * config.bi] = 1
-                    if taken.any():
-                        gathered.append((tensor, vector, taken))
-            shape = _Shape((1, 1), inputs=len({(tensor.name, vector // maker.parts) for tensor, vector, _ in gathered}))
-            for image, tile in product(range(layer.output.batch), maker.tiles(layer.output, shape)):
-                yield _concat_step(maker, shape, gathered, image, block, tile, parameters, block - here[0])
+        for image, block, tile in product(range(layer.output.batch), here, rectangles):
+            gathered = [(layer.inputs[number], vector, taken) for number, vector, taken in found[block]]
+            yield _concat_step(maker, shape, gathered, image, block, tile, parameters, block - here[0])
+
+
+def _gathered(config: Config, layer: Concat, block: int) -> list[tuple[int, int, NDArray[np.int8]]]:
+    """The vectors that an output vector gathers: the tensor's number, its vector, and a tile that takes its lanes."""
+    found = []
+    first, last = block * config.bo, min((block + 1) * config.bo, layer.output.channels)
+    starts = accumulate((tensor.channels for tensor in layer.inputs), initial=0)
+    for number, (tensor, start) in enumerate(zip(layer.inputs, starts, strict=False)):
+        for vector in range(-(-tensor.channels // config.bi)):
+            taken = np.zeros((1, config.bo, config.bi), np.int8)
+            low, high = max(first - start, vector * config.bi), min(last - start, (vector + 1) * config.bi)
+            for channel in range(low, min(high, tensor.channels)):
+                taken[0, start + channel - first, channel - vector * config.bi] = 1
+            if taken.any():
+                found.append((number, vector, taken))
+    return found
 
 
 def _concat_step(

@@ -113,6 +113,8 @@ def fuse_sums(lowering: Lowering, kept: set[str]) -> list[Layer]:
                     residual, tensor=second, result_multiplier=residual.tensor_multiplier,
                     tensor_multiplier=residual.result_multiplier,
                 )  # fmt: skip
+            if residual.result_multiplier > 1 << residual.shift:
+                continue  # a rounding of the convolution's result would be more than one of the sum's quanta
             del result[first.name]
             result[layer.output.name] = replace(conv, output=layer.output, residual=residual)
             lowering.nodes[layer.output.name] = lowering.nodes[first.name] + lowering.nodes[layer.output.name]

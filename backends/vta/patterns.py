@@ -43,6 +43,8 @@ def scalar(*names: str) -> Where:
         if result.dtype not in (np.int8, np.uint8):
             return f"the result is {result.type}, takes int8 or uint8"
         for name in names:
+            if match.array(name) is not None:
+                return f"{name} is constant, takes what the model computes"
             for part in (f"{name}_scale", f"{name}_zero_point"):
                 array = match.array(part)
                 if array is not None and array.size != 1:

@@ -397,6 +397,8 @@ class _Slots:
         load = None
         if start is None:
             start = min(self.starts, key=lambda s: self._cost(s, base + index))
+            if start in self.held and self.held[start][1] == base + index:
+                raise BackendError(f"vta: a step reads more than the {len(self.starts)} pieces that fit {chunk.memory}")
             if start in self.held:
                 del self.where[self.held[start][0]]
             end = start + chunk.size
