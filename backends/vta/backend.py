@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from heddle.backends.vta.layers import Conv, Layer, Tensor, block_of, reads
 from heddle.backends.vta.lower import Lowering, lower
 from heddle.backends.vta.patterns import PATTERNS
 from heddle.backends.vta.program import IMAGES, emit, sources
+from heddle.backends.vta.recall import fetch_region, region_key, store_region
 from heddle.core.ir import Value, dtype_name
 from heddle.core.pattern import Pattern
 from heddle.core.plugin import Backend, Figures, Region, Tolerance
@@ -61,27 +62,12 @@ class Vta(Backend):
         )
 
     def compile(self, region: Region) -> Artifact:
-        config = self.config
-        lowering = lowered(region)
-        layers, patched = unfold_first(config, lowering, region.body.inputs, region.body.outputs)
-        ends = ({v.name for v in region.body.inputs}, {v.name for v in region.body.outputs})
-        offsets, workspace = place_tensors(config, layers, *ends)
-        emitted = emit(
-            config, layers, lambda name: (0, 0) if name == IMAGES else (1, offsets[name] // config.beat_bytes)
-        )
-        program = Program(
-            config, [Section(region.name, emitted.instructions)], [Binding("image"), Binding("workspace")],
-            emitted.image,
-        )  # fmt: skip
-        verify(program, Sizes(workspace=workspace))
-
-        def port(value: Value) -> PortLayout:
-            tensor = lowering.tensors[value]
-            return PortLayout(
-                tensor.batch, tensor.channels, tensor.height, tensor.width, block_of(config), offsets[value.name],
-                lowering.form(value), patched.get(value.name),
-            )  # fmt: skip
-
+        """The program of a region; one that was compiled before, by content, is recalled."""
+        key = region_key(self.config, region)
+        code, rest = fetch_region(key) or (None, {})
+        if code is None:
+            code, rest = translate(self.config, region)
+            store_region(key, code, rest)
         return Artifact(
             backend=self.name,
             device="vta",
@@ -89,19 +75,42 @@ class Vta(Backend):
                 tuple(_port(value) for value in region.body.inputs),
                 tuple(_port(value) for value in region.body.outputs),
             ),
-            code=to_bytes(program),
-            workspace=workspace,
-            meta={
-                "config": config.name,
-                "inputs": [port(value).to_json() for value in region.body.inputs],
-                "outputs": [port(value).to_json() for value in region.body.outputs],
-                "instructions": len(emitted.instructions),
-                "image_bytes": len(emitted.image),
-                "layers": [describe(layer, lowering.nodes[layer.output.name]) for layer in layers],
-                "owners": [[owner, len(list(same))] for owner, same in groupby(emitted.owners)],
-            },
+            code=code,
+            workspace=rest["workspace"],
+            meta=rest["meta"],
             nodes=tuple(node.name for node in region.body.nodes if node.name),
         )
+
+
+def translate(config: Config, region: Region) -> tuple[bytes, dict[str, Any]]:
+    """The bytes of a region's program, and as JSON the size of its workspace and what the artifact's `meta` says."""
+    lowering = lowered(region)
+    layers, patched = unfold_first(config, lowering, region.body.inputs, region.body.outputs)
+    ends = ({v.name for v in region.body.inputs}, {v.name for v in region.body.outputs})
+    offsets, workspace = place_tensors(config, layers, *ends)
+    places = {name: (1, offset // config.beat_bytes) for name, offset in offsets.items()}
+    emitted = emit(config, layers, {IMAGES: (0, 0), **places}.__getitem__)
+    section = Section(region.name, emitted.instructions)
+    program = Program(config, [section], [Binding("image"), Binding("workspace")], emitted.image)
+    verify(program, Sizes(workspace=workspace))
+
+    def port(value: Value) -> dict[str, JSON]:
+        tensor = lowering.tensors[value]
+        return PortLayout(
+            tensor.batch, tensor.channels, tensor.height, tensor.width, block_of(config), offsets[value.name],
+            lowering.form(value), patched.get(value.name),
+        ).to_json()  # fmt: skip
+
+    meta = {
+        "config": config.name,
+        "inputs": [port(value) for value in region.body.inputs],
+        "outputs": [port(value) for value in region.body.outputs],
+        "instructions": len(emitted.instructions),
+        "image_bytes": len(emitted.image),
+        "layers": [describe(layer, lowering.nodes[layer.output.name]) for layer in layers],
+        "owners": [[owner, len(list(same))] for owner, same in groupby(emitted.owners)],
+    }
+    return to_bytes(program), {"workspace": workspace, "meta": meta}
 
 
 def lowered(region: Region) -> Lowering:

@@ -20,6 +20,7 @@ from heddle.backends.vta.convolution import Tiling, conv_steps, tilings
 from heddle.backends.vta.images import Images
 from heddle.backends.vta.layers import Concat, Conv, Copy, Layer, Leaky, Pool, Scaling, Tensor, reads
 from heddle.backends.vta.pipeline import Pipeline, Step
+from heddle.backends.vta.recall import fetch_tiling, store_tiling, tiling_key
 from heddle.backends.vta.windows import IMAGES, Place
 from heddle.core.errors import BackendError
 from heddle.hw.vta.config import Config
@@ -72,6 +73,9 @@ def _search(
     config: Config, weights: tuple[int, ...], sizes: tuple[tuple[int, int, int, int], ...], strides: tuple[int, int],
     pads: tuple[int, int, int, int], dilations: tuple[int, int], groups: int,
 ) -> Tiling | None:  # fmt: skip
+    key = tiling_key(config, (SEARCH, weights, sizes, strides, pads, dilations, groups))
+    if (known := fetch_tiling(key)) is not None:
+        return known
     x, y = (Tensor(name, *size, 1.0, 0, False) for name, size in zip("xy", sizes, strict=True))
     zeros = np.zeros(weights[0], np.int64)
     scaling = Scaling(zeros.astype(np.int32), zeros, zeros, 0, 0, 0)
@@ -81,7 +85,11 @@ def _search(
         pipeline = Pipeline(config)
         pipeline.layer(list(conv_steps(config, Images(config), lambda _: (0, 0), layer, tiling)), wait=False)
         found.append((pipeline.cycles(), rank, tiling))
-    return min(found)[2] if found else None
+    if not found:
+        return None
+    best = min(found)[2]
+    store_tiling(key, best)
+    return best
 
 
 def sources(layer: Layer) -> tuple[str, ...]:
