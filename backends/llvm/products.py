@@ -59,6 +59,8 @@ def match_product(step: Compute) -> Product | None:
     factors = _factors(leaf)
     if factors is None or not fits(step.body, leaf):
         return None
+    if any(axis.extent == 0 for axis in (*step.axes, *leaf.value.axes)):
+        return None
     outer = [axis for axis in step.axes if axis.extent != 1]
     inner = [axis for axis in leaf.value.axes if axis.extent != 1] or list(leaf.value.axes[:1])
     if len(inner) != 1:

@@ -122,3 +122,9 @@ def host(request: pytest.FixtureRequest) -> Host:
 @pytest.fixture
 def net() -> Net:
     return Net()
+
+
+@pytest.fixture
+def fresh_net() -> type[Net]:
+    """A network for any seed."""
+    return Net

@@ -123,3 +123,22 @@ def test_an_image_with_a_mask_of_its_own_shape(net, host):
     for shape in ((8, 1), (1, 8), (8, 8), (2, 1, 1, 1), (1, 16, 8, 8)):
         x = net("Relu", net("Add", x, net.input(*shape)))
     host.check(net, net.conv(x, 8, 3))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_convolution(fresh_net, host, seed):
+    """Windows, strides, dilations, uneven padding, groups, batches and channel counts drawn at random."""
+    rng = np.random.default_rng(seed)
+    net = fresh_net(seed)
+    groups = int(rng.choice([1, 1, 2, 3]))
+    inputs, filters = groups * int(rng.integers(1, 12)), groups * int(rng.integers(1, 23))
+    kernel = tuple(int(k) for k in rng.integers(1, 5, 2))
+    dilations = tuple(int(d) for d in rng.integers(1, 3, 2))
+    pads = tuple(int(p) for p in rng.integers(0, 3, 4))
+    x = net.input(int(rng.integers(1, 3)), inputs, int(rng.integers(9, 20)), int(rng.integers(9, 40)))
+    weights = net.weights(filters, inputs // groups, *kernel)
+    strides = tuple(int(s) for s in rng.integers(1, 4, 2))
+    y = net("Conv", x, weights, group=groups, dilations=dilations, pads=pads, strides=strides)
+    y = net("LeakyRelu", net("Add", y, net.input(1, filters, 1, 1)), alpha=0.1)
+    pooled = net("MaxPool", y, kernel_shape=(2, 1), strides=(1, 2)) if y.shape[2] > 1 else y
+    host.check(net, y, net("Conv", pooled, net.weights(7, filters, 1, 1)))

@@ -115,3 +115,13 @@ def test_a_product_in_halves(net, host):
     y = net("MatMul", net.input(6, 8), net.weights(8, 20))
     first, second = (net("Slice", y, *(net.const(np.array([n])) for n in (at, at + 10, 1))) for at in (0, 10))
     host.check(net, net("Mul", net("Sigmoid", first), second))
+
+
+@pytest.mark.parametrize("shapes", [((0, 5), (5, 7)), ((3, 0), (0, 7)), ((2, 3, 5), (2, 5, 0))], ids=str)
+def test_a_product_of_nothing(net, host, shapes):
+    host.check(net, net("MatMul", *(net.input(*shape) for shape in shapes)))
+
+
+@pytest.mark.parametrize("width", [0, 4])
+def test_rows_of_nothing(net, host, width):
+    host.check(net, net("Softmax", net.input(0, width), axis=-1))
