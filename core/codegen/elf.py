@@ -11,6 +11,8 @@ from heddle.core.errors import BackendError
 
 X86_64, AARCH64 = 62, 183
 _PAGE = {X86_64: 4096, AARCH64: 65536}
+_RELATIVE = {X86_64: 8, AARCH64: 1027}  # R_X86_64_RELATIVE, R_AARCH64_RELATIVE
+_SEGMENTS, _MOST_ENTRIES = 5, 10
 _WRITE, _ALLOC, _EXECUTE = 1, 2, 4
 _SYMTAB, _RELA, _NOBITS = 2, 4, 8
 _KEPT = (1, 8, 14, 15)  # PROGBITS, NOBITS, INIT_ARRAY, FINI_ARRAY
@@ -110,6 +112,28 @@ def undefined(objects: Sequence[Object]) -> list[str]:
     return sorted(wanted - defined)
 
 
+@dataclass(frozen=True)
+class _Tables:
+    """Where the tables lie that the loader reads, from the start of the file; `end` is behind them."""
+
+    hash: int
+    symbols: int
+    strings: int
+    relocations: int
+    end: int
+
+
+@dataclass(frozen=True)
+class _Arrangement:
+    """Where sections lie, the three segments (read, run, write), and what else the last one holds."""
+
+    address: Mapping[tuple[int, int], int]
+    spans: tuple[tuple[int, int], ...]
+    dynamic: int
+    slots: Mapping[str, int]
+    end: int
+
+
 def link(objects: Sequence[Object], exports: Sequence[str], soname: str = "heddle.so") -> bytes:
     """One shared object with all that the objects hold; `exports` are the names that `dlsym` finds.
 
@@ -119,93 +143,117 @@ def link(objects: Sequence[Object], exports: Sequence[str], soname: str = "heddl
     if missing:
         raise BackendError(f"link: the code calls {', '.join(missing)}, which nothing defines")
     machine = objects[0].machine
-    page = _PAGE.get(machine)
-    if page is None:
+    if machine not in _PAGE:
         raise BackendError(f"link: ELF machine {machine} is not supported, x86-64 and AArch64 are")
-    absolute = sum(r.kind == ABSOLUTE[machine] for item in objects for r in item.relocations)
-    slots = sorted({_target(item, r) for item in objects for r in item.relocations if _needs_slot(machine, r.kind)})
+    every = [(number, r) for number, item in enumerate(objects) for r in item.relocations]
+    slots = sorted({_target(objects[number], r) for number, r in every if _needs_slot(machine, r.kind)})
+    relative = sum(r.kind == ABSOLUTE[machine] for _, r in every) + len(slots)
     names = _Strings()
     export_names = [names.add(name) for name in exports]
     soname_at = names.add(soname)
-    count = len(exports) + 1
+    tables = _tables(len(exports) + 1, len(names.data), relative)
+    arranged = _arrange(objects, tables.end, _PAGE[machine], slots)
+    found = _addresses(objects, arranged.address)
+    for name in exports:
+        if name not in found:
+            raise BackendError(f"link: {name} is to be exported, and nothing defines it")
 
-    segments = 5
-    hash_at = _align(_HEADER.size + _SEGMENT.size * segments, 8)
-    symbols_at = _align(hash_at + 4 * (3 + count), 8)
-    strings_at = symbols_at + _SYMBOL.size * count
-    rela_at = _align(strings_at + len(names.data), 8)
-    relative = absolute + len(slots)
-    end = rela_at + _RELOCATION.size * relative
-
-    address: dict[tuple[int, int], int] = {}
-    spans: list[tuple[int, int]] = []
-    dynamic_at = got_at = 0
-    for group, wanted in enumerate((0, _EXECUTE, _WRITE)):
-        start = 0 if group == 0 else _align(end, page)
-        end = end if group == 0 else start
-        if wanted == _WRITE:
-            dynamic_at, end = end, end + _DYNAMIC.size * 11
-            got_at, end = end, end + 8 * len(slots)
-        for number, item in enumerate(objects):
-            for index, section in item.sections.items():
-                if section.flags & (_WRITE | _EXECUTE) == wanted:
-                    end = _align(end, section.align)
-                    address[number, index] = end
-                    end += section.size
-        spans.append((start, end))
-
-    image = bytearray(end)
-    for (number, index), at in address.items():
+    image = bytearray(arranged.end)
+    for (number, index), at in arranged.address.items():
         contents = objects[number].sections[index].data
         if contents is not None:
             image[at : at + len(contents)] = contents
-    found = _addresses(objects, address)
-    slot_at = {name: got_at + 8 * i for i, name in enumerate(slots)}
-    dynamic_relocations = []
-    for name, at in slot_at.items():
+    adjusted = _relocated(image, objects, arranged, found)
+    for i, (at, value) in enumerate(adjusted):
+        _RELOCATION.pack_into(image, tables.relocations + _RELOCATION.size * i, at, _RELATIVE[machine], value)
+    image[tables.strings : tables.strings + len(names.data)] = names.data
+    _write_symbols(image, tables, [(at, found[name]) for at, name in zip(export_names, exports, strict=True)])
+    entries = [(14, soname_at), (4, tables.hash), (5, tables.strings), (6, tables.symbols)]
+    entries += [(10, len(names.data)), (11, _SYMBOL.size)]
+    if relative:
+        entries += [(7, tables.relocations), (8, _RELOCATION.size * relative), (9, _RELOCATION.size)]
+    for i, entry in enumerate([*entries, (0, 0)]):
+        _DYNAMIC.pack_into(image, arranged.dynamic + _DYNAMIC.size * i, *entry)
+    _write_header(image, objects[0], arranged, _DYNAMIC.size * (len(entries) + 1))
+    return bytes(image)
+
+
+def _tables(symbols: int, strings: int, relocations: int) -> _Tables:
+    hash_at = _align(_HEADER.size + _SEGMENT.size * _SEGMENTS, 8)
+    symbols_at = _align(hash_at + 4 * (3 + symbols), 8)
+    strings_at = symbols_at + _SYMBOL.size * symbols
+    relocations_at = _align(strings_at + strings, 8)
+    return _Tables(hash_at, symbols_at, strings_at, relocations_at, relocations_at + _RELOCATION.size * relocations)
+
+
+def _arrange(objects: Sequence[Object], start: int, page: int, slots: Sequence[str]) -> _Arrangement:
+    address: dict[tuple[int, int], int] = {}
+    spans: list[tuple[int, int]] = []
+    end = start
+    dynamic = table = 0
+    for wanted in (0, _EXECUTE, _WRITE):
+        begin = 0 if wanted == 0 else _align(end, page)
+        end = end if wanted == 0 else begin
+        if wanted == _WRITE:
+            dynamic, end = end, end + _DYNAMIC.size * _MOST_ENTRIES
+            table, end = end, end + 8 * len(slots)
+        for number, item in enumerate(objects):
+            for index, section in item.sections.items():
+                if section.flags == wanted:
+                    end = _align(end, section.align)
+                    address[number, index] = end
+                    end += section.size
+        spans.append((begin, end))
+    return _Arrangement(address, tuple(spans), dynamic, {name: table + 8 * i for i, name in enumerate(slots)}, end)
+
+
+def _relocated(
+    image: bytearray, objects: Sequence[Object], arranged: _Arrangement, found: Mapping[str, int]
+) -> list[tuple[int, int]]:
+    """Resolve every reference; gives the places of full addresses, which the loader is to adjust, and their values."""
+    adjusted = []
+    for name, at in arranged.slots.items():
         struct.pack_into("<Q", image, at, found[name])
-        dynamic_relocations.append((at, found[name]))
+        adjusted.append((at, found[name]))
     for number, item in enumerate(objects):
         for r in item.relocations:
             symbol = item.symbols[r.symbol]
-            local = symbol.local and symbol.section is not None
-            value = address[number, symbol.section or 0] + symbol.value if local else found[symbol.name]
-            at = address[number, r.section] + r.offset
-            slot = slot_at.get(_target(item, r), 0)
-            relocate(image, machine, Place(at, r.kind, value, r.addend, slot))
-            if r.kind == ABSOLUTE[machine]:
-                dynamic_relocations.append((at, value + r.addend))
+            if symbol.local and symbol.section is not None:
+                value = arranged.address[number, symbol.section] + symbol.value
+            else:
+                value = found[symbol.name]
+            at = arranged.address[number, r.section] + r.offset
+            relocate(image, item.machine, Place(at, r.kind, value, r.addend, arranged.slots.get(symbol.name, 0)))
+            if r.kind == ABSOLUTE[item.machine]:
+                adjusted.append((at, value + r.addend))
+    return adjusted
 
-    for i, (at, value) in enumerate(dynamic_relocations):
-        kind = 8 if machine == X86_64 else 1027  # R_X86_64_RELATIVE, R_AARCH64_RELATIVE
-        _RELOCATION.pack_into(image, rela_at + _RELOCATION.size * i, at, kind, value)
-    image[strings_at : strings_at + len(names.data)] = names.data
-    for i, (name, at) in enumerate(zip(exports, export_names, strict=True)):
-        if name not in found:
-            raise BackendError(f"link: {name} is to be exported, and nothing defines it")
+
+def _write_symbols(image: bytearray, tables: _Tables, exports: Sequence[tuple[int, int]]) -> None:
+    """The exported functions, by the place of their name and their address, and a hash table of one chain."""
+    for i, (name, address) in enumerate(exports):
         # STB_GLOBAL, STT_FUNC; any section number that is not 0 says "defined".
-        _SYMBOL.pack_into(image, symbols_at + _SYMBOL.size * (i + 1), at, 0x12, 0, 1, found[name], 0)
-    # One bucket: a chain of all symbols.
-    struct.pack_into("<III", image, hash_at, 1, count, 1 if exports else 0)
+        _SYMBOL.pack_into(image, tables.symbols + _SYMBOL.size * (i + 1), name, 0x12, 0, 1, address, 0)
+    count = len(exports) + 1
+    struct.pack_into("<III", image, tables.hash, 1, count, 1 if exports else 0)
     for i in range(count):
-        struct.pack_into("<I", image, hash_at + 12 + 4 * i, i + 1 if 0 < i < count - 1 else 0)
-    entries = [(14, soname_at), (4, hash_at), (5, strings_at), (6, symbols_at), (10, len(names.data)), (11, 24)]
-    if relative:
-        entries += [(7, rela_at), (8, _RELOCATION.size * relative), (9, _RELOCATION.size)]
-    for i, entry in enumerate([*entries, (0, 0)]):
-        _DYNAMIC.pack_into(image, dynamic_at + _DYNAMIC.size * i, *entry)
+        struct.pack_into("<I", image, tables.hash + 12 + 4 * i, i + 1 if 0 < i < count - 1 else 0)
+
+
+def _write_header(image: bytearray, first: Object, arranged: _Arrangement, dynamic_size: int) -> None:
     identity = b"\x7fELF\x02\x01\x01" + bytes(9)
-    _HEADER.pack_into(image, 0, identity, 3, machine, 1, 0, 64, 0, objects[0].flags, 64, 56, segments, 64, 0, 0)
+    sizes = (64, _SEGMENT.size, _SEGMENTS, 64, 0, 0)
+    _HEADER.pack_into(image, 0, identity, 3, first.machine, 1, 0, 64, 0, first.flags, *sizes)
+    page = _PAGE[first.machine]
     headers = [
         (1, flags, start, start, start, stop - start, stop - start, page)
-        for (start, stop), flags in zip(spans, (4, 5, 6), strict=True)
+        for (start, stop), flags in zip(arranged.spans, (4, 5, 6), strict=True)
     ]
-    length = _DYNAMIC.size * (len(entries) + 1)
-    headers.append((2, 6, dynamic_at, dynamic_at, dynamic_at, length, length, 8))
+    at = arranged.dynamic
+    headers.append((2, 6, at, at, at, dynamic_size, dynamic_size, 8))
     headers.append((0x6474E551, 6, 0, 0, 0, 0, 0, 16))  # PT_GNU_STACK: the stack is not executable
     for i, header in enumerate(headers):
         _SEGMENT.pack_into(image, _HEADER.size + _SEGMENT.size * i, *header)
-    return bytes(image)
 
 
 def _target(item: Object, relocation: Relocation) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from heddle.core.codegen.affine import Affine, Axis, flatten, substitute, unflatten
 from heddle.core.codegen.lower.rules import Step
-from heddle.core.codegen.tensor import Check, Compute, Group, Load, View, group, loads, rewrite, walk, written
+from heddle.core.codegen.tensor import Check, Compute, Group, Load, View, group, loads, reads, rewrite, walk, written
 from heddle.core.ir import Value
 from heddle.core.ops.scalar import Expr, const
 from numpy.typing import NDArray
@@ -69,18 +69,6 @@ def _computed(step: Step) -> Compute:
 def plain(step: Step) -> bool:
     """Whether a step is made of expressions, and is not a kernel designed by hand."""
     return type(step) in (Compute, Check)
-
-
-def reads(step: Step) -> list[Load]:
-    """Every element that a step reads, those that say where it writes included."""
-    if isinstance(step, View):
-        return []
-    if isinstance(step, Check):
-        return loads(step.bad)
-    found = loads(step.body)
-    for index in step.at or ():
-        found += loads(Expr("index", step.body.dtype, value=index))
-    return found
 
 
 # -- what is known before ------------------------------------------------------------------------------------------

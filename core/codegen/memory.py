@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from heddle.core.codegen.affine import Affine
-from heddle.core.codegen.fuse import reads
 from heddle.core.codegen.lower.rules import Step
 from heddle.core.codegen.narrow import storage_type
 from heddle.core.codegen.template import Template
-from heddle.core.codegen.tensor import Compute, View, compute, load, written
+from heddle.core.codegen.tensor import Compute, View, compute, load, reads, written
 from heddle.core.ir import Graph, Names, Value
 from heddle.core.ops.scalar import Expr
 from numpy.typing import NDArray

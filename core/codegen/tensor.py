@@ -151,14 +151,19 @@ class Group(Compute):
 def group(axes: Sequence[Affine], members: Sequence[Compute], node: str = "") -> Group:
     """The members in order for each point of the axes; the last one's output is the group's."""
     output = members[-1].output
-    read = [item for member in members for item in _reads(member)]
+    read = [item for member in members for item in reads(member)]
     body = Expr("reads", output.dtype, tuple(Expr("load", item.source.dtype, value=item) for item in read))
     return Group(output, tuple(map(only_axis, axes)), body, (), node, tuple(members))
 
 
-def _reads(member: Compute) -> list[Load]:
-    inside = [Expr("index", I64, value=index) for index in member.at or ()]
-    return [load for expr in (member.body, *inside) for load in loads(expr)]
+def reads(step: Compute | View | Check) -> list[Load]:
+    """Every element that a step reads one by one, those that say where it writes included."""
+    if isinstance(step, View):
+        return []
+    if isinstance(step, Check):
+        return loads(step.bad)
+    inside = [Expr("index", I64, value=index) for index in step.at or ()]
+    return [load for expr in (step.body, *inside) for load in loads(expr)]
 
 
 def written(step: Compute) -> tuple[Value, ...]:
