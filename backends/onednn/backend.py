@@ -1,0 +1,84 @@
+"""oneDNN as a backend: its patterns, its options, and regions compiled to programs of primitives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from heddle.backends.onednn.heads import lower_chain
+from heddle.backends.onednn.library import library
+from heddle.backends.onednn.loop import native_loop
+from heddle.backends.onednn.lower import Lowering, chains
+from heddle.backends.onednn.memory import place
+from heddle.backends.onednn.operators import lower_node
+from heddle.backends.onednn.patterns import PATTERNS
+from heddle.backends.onednn.program import Program, to_bytes
+from heddle.core.errors import BackendError, DeviceError
+from heddle.core.ir import Value, dtype_name
+from heddle.core.pattern import Pattern
+from heddle.core.plugin import Backend, Figures, Region
+from heddle.core.runtime.artifact import Artifact, Port, Signature
+
+
+@dataclass(frozen=True)
+class OnednnOptions:
+    """`threads`: how many a region uses; `bf16`: multiply in bfloat16 where the library gains by it."""
+
+    threads: int = 1
+    bf16: bool = False
+
+
+class Onednn(Backend):
+    """Intel's oneDNN on the processor."""
+
+    name: ClassVar[str] = "onednn"
+    Options = OnednnOptions
+
+    def __init__(self, options: Any = None) -> None:
+        super().__init__(options)
+        if self.options.threads < 1:
+            raise BackendError(f"onednn: threads is {self.options.threads}, 1 or more is expected")
+        try:
+            library()
+        except DeviceError as error:
+            raise BackendError(str(error)) from None
+
+    @property
+    def patterns(self) -> Sequence[Pattern]:
+        return PATTERNS
+
+    @property
+    def figures(self) -> Figures:
+        """A core with AVX-512, as benchmarks measure it; regions are called through Python."""
+        cores = self.options.threads
+        return Figures({"int8": 4e11 * cores, "uint8": 4e11 * cores, "*": 1e11 * cores}, bandwidth=1.5e10, launch=1e-5)
+
+    def compile(self, region: Region) -> Artifact:
+        lowering = Lowering(region.body)
+        ends, inside = chains(region.body)
+        for node in region.body.nodes:
+            if node in ends:
+                lower_chain(lowering, ends[node])
+            elif id(node) not in inside:
+                lower_node(lowering, node)
+        lowering.finish()
+        tensors, workspace = place(lowering.tensors, lowering.primitives)
+        program = Program(tensors, tuple(lowering.primitives), self.options.threads, self.options.bf16)
+        return Artifact(
+            backend=self.name,
+            device="onednn",
+            signature=Signature(
+                tuple(map(_port, region.body.inputs)),
+                tuple(map(_port, region.body.outputs)),
+            ),
+            code=to_bytes(program, native_loop()),
+            constants=lowering.constants,
+            workspace=workspace,
+            meta={"primitives": [primitive.kind for primitive in program.primitives]},
+            nodes=tuple(dict.fromkeys(node.name for node in region.body.nodes if node.name)),
+        )
+
+
+def _port(value: Value) -> Port:
+    return Port(value.name, dtype_name(value.dtype), value.shape)

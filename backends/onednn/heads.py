@@ -1,0 +1,219 @@
+"""Convolutions and products with the chains after them, in real numbers or in integers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+from heddle.backends.onednn.library import BIAS, DST, SRC, WEIGHTS
+from heddle.backends.onednn.lower import Chain, Lowering, Quantized, fused, real_array
+from heddle.backends.onednn.operators import result_scale
+from heddle.backends.onednn.program import channels_last, dense
+from heddle.backends.onednn.windows import windows
+from heddle.core.ir import Node, Value
+from heddle.core.pattern import attribute
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+FEW_CHANNELS = 4
+"""Up to so many input channels the library reads row-major images as fast as others."""
+
+
+def lower_chain(lowering: Lowering, chain: Chain) -> None:
+    """Append the primitive of a head and all that follows it."""
+    if chain.first.op in ("Conv", "ConvTranspose"):
+        _convolution(lowering, chain)
+    else:
+        _product(lowering, chain)
+
+
+def _convolution(lowering: Lowering, chain: Chain) -> None:
+    node, out = chain.first, chain.value
+    x, w, *rest = node.inputs
+    assert x is not None
+    assert w is not None
+    transposed = node.op == "ConvTranspose"
+    groups = int(attribute(node, "group"))
+    integers = None if transposed else _integers(lowering, x, w, 0)
+    weights, more = _weights(lowering, x, w, integers, 0, groups)
+    if transposed:
+        weights = weights.reshape(groups, weights.shape[0] // groups, *weights.shape[1:]).swapaxes(1, 2)
+        weights = weights[0] if groups == 1 else weights
+    elif groups > 1:
+        weights = weights.reshape(groups, weights.shape[0] // groups, *weights.shape[1:])
+    if integers is None:
+        source = lowering.tensor(x)
+        few = x.shape[1] <= FEW_CHANNELS and groups == 1 and lowering.tensors[source].strides == dense(x.shape)
+        source = source if few and not transposed else lowering.laid(source, channels_last)
+    else:
+        source = lowering.laid(lowering.tensor(integers[0].raw), channels_last)
+    after, scaled = _drain(lowering, chain, integers)
+    packed = lowering.constant(weights)
+    post = fused(lowering, chain, after, channels_last)
+    target = lowering.result(out, channels_last(out.shape))
+    arguments = {SRC: source, WEIGHTS: packed, DST: target}
+    bias = _bias(lowering, rest[0] if rest else None)
+    if bias is not None:
+        arguments[BIAS] = bias
+    found = windows(node)
+    numbers = {
+        "strides": found.strides, "dilations": tuple(d - 1 for d in found.dilations), "before": found.before,
+        "after": found.after,
+    }  # fmt: skip
+    kind = "deconvolution" if transposed else "convolution"
+    lowering.run(kind, arguments, kind, numbers=numbers, packed=WEIGHTS, post=post, **_merge(more, scaled))
+
+
+def _product(lowering: Lowering, chain: Chain) -> None:
+    node, out = chain.first, chain.value
+    x, w, *rest = node.inputs
+    assert x is not None
+    assert w is not None
+    gemm = node.op == "Gemm"
+    integers = None if gemm and attribute(node, "transA") else _integers(lowering, x, w, 0 if _turned(node) else 1)
+    constant = lowering.array(w) is not None or (w in lowering.quantized and _constant(lowering, w))
+    after, scaled = _drain(lowering, chain, integers)
+    flat = len(w.shape) == 2
+    rows = prod(node.results[0].shape[:-1]) if flat else 0
+    more: dict[str, Any] = {}
+    source = lowering.tensor(x if integers is None else integers[0].raw)
+    if gemm and attribute(node, "transA"):
+        source = lowering.view(source, x.shape[::-1], lowering.tensors[source].strides[::-1])
+    if flat and len(x.shape) != 2:
+        source = lowering.view(lowering.laid(source, dense), (rows, x.shape[-1]))
+    elif not flat:
+        source = _ranked(lowering, source, len(out.shape))
+    if constant:
+        weights, more = _weights(lowering, x, w, integers, 0 if _turned(node) else 1, 1)
+        weights = weights.T if _turned(node) else weights
+        right = lowering.constant(weights)
+    else:
+        right = lowering.tensor(w)
+        if _turned(node):
+            right = lowering.view(right, w.shape[::-1], lowering.tensors[right].strides[::-1])
+    if not flat:
+        right = _ranked(lowering, right, len(out.shape))
+    arguments = {SRC: source, WEIGHTS: right}
+    bias, after = _product_bias(lowering, chain, rest[0] if rest else None, after)
+    whole = (rows, out.shape[-1]) if flat else out.shape
+    post = fused(lowering, chain, after, None)
+    if flat and len(out.shape) != 2:
+        post = tuple(_flattened(lowering, one, whole) for one in post)
+    if bias is not None:
+        arguments[BIAS] = lowering.view(bias, (1,) * (len(whole) - 1) + (out.shape[-1],))
+    target = lowering.result(out)
+    arguments[DST] = lowering.view(target, whole) if lowering.tensors[target].dims != whole else target
+    lowering.run("matmul", arguments, packed=WEIGHTS if constant else None, post=post, **_merge(more, scaled))
+
+
+def _flattened(lowering: Lowering, post: Any, whole: tuple[int, ...]) -> Any:
+    """A post-operation whose operand has the axes of the flattened product."""
+    from dataclasses import replace
+
+    if post.tensor is None:
+        return post
+    dims = lowering.tensors[post.tensor].dims
+    return replace(post, tensor=lowering.view(post.tensor, (prod(dims[:-1]), dims[-1])))
+
+
+def _turned(node: Node) -> bool:
+    return node.op == "Gemm" and bool(attribute(node, "transB"))
+
+
+def _constant(lowering: Lowering, value: Value) -> bool:
+    return lowering.array(lowering.quantized[value].raw) is not None
+
+
+def _ranked(lowering: Lowering, tensor: int, rank: int) -> int:
+    """The tensor with leading axes of one added."""
+    one = lowering.tensors[tensor]
+    lacking = rank - len(one.dims)
+    if not lacking:
+        return tensor
+    return lowering.view(tensor, (1,) * lacking + one.dims, (prod(one.dims),) * lacking + one.strides)
+
+
+def _product_bias(
+    lowering: Lowering, chain: Chain, c: Value | None, after: Sequence[Node]
+) -> tuple[int | None, Sequence[Node]]:
+    """The bias of a product: Gemm's own, or a constant vector that the chain adds first."""
+    columns = chain.value.shape[-1]
+    if c is not None:
+        whole = prod(c.shape) == 1 != columns
+        array = _known(lowering, c)
+        if array is not None:
+            return lowering.constant(np.broadcast_to(array.reshape(-1, columns if not whole else 1)[0], columns)), after
+        return lowering.plain(c), after
+    if after and after[0].op == "Add":
+        value = chain.first.results[0]
+        (other,) = (operand for operand in after[0].operands if operand != value)
+        array = _known(lowering, other)
+        if array is not None and array.size == columns and array.shape[-1] == columns:
+            return lowering.constant(array.reshape(-1)), after[1:]
+    return None, after
+
+
+def _known(lowering: Lowering, value: Value) -> Array | None:
+    """A constant's array, dequantized where it is stored as integers."""
+    if value in lowering.quantized:
+        array = lowering.array(lowering.quantized[value].raw)
+        return None if array is None else real_array(lowering.quantized[value], array)
+    return lowering.array(value)
+
+
+def _bias(lowering: Lowering, value: Value | None) -> int | None:
+    if value is None:
+        return None
+    array = _known(lowering, value)
+    return lowering.plain(value) if array is None else lowering.constant(array)
+
+
+def _integers(lowering: Lowering, x: Value, w: Value, axis: int) -> tuple[Quantized, Quantized] | None:
+    """The integers of data and weights where the library can multiply them as such."""
+    left, right = lowering.quantized.get(x), lowering.quantized.get(w)
+    if left is None or right is None or not left.whole or x in lowering.held:
+        return None
+    weights = lowering.array(right.raw)
+    if weights is None or weights.dtype != np.int8 or right.zero.any() or left.raw.dtype not in (np.int8, np.uint8):
+        return None
+    return (left, right) if right.scale.size == 1 or right.axis == axis else None
+
+
+def _weights(
+    lowering: Lowering, x: Value, w: Value, integers: tuple[Quantized, Quantized] | None, axis: int, groups: int
+) -> tuple[Array, dict[str, Any]]:
+    """The weights as they are multiplied, and the scales that go with them."""
+    if integers is None:
+        array = _known(lowering, w)
+        assert array is not None, w
+        return array, {}
+    left, right = integers
+    array = lowering.array(right.raw)
+    assert array is not None
+    more = lowering.scaling({SRC: left})
+    # A mask has a bit for each axis that scales differ over: output channels, after groups where there are some.
+    mask = 0 if right.scale.size == 1 else (3 if groups > 1 else 1)
+    product = w.shape and len(w.shape) == 2 and mask
+    more["scales"][WEIGHTS] = (2 if product else mask, lowering.constant(right.scale.reshape(-1)))
+    return array, more
+
+
+def _drain(
+    lowering: Lowering, chain: Chain, integers: tuple[Quantized, Quantized] | None
+) -> tuple[Sequence[Node], dict[str, Any]]:
+    """The chain's nodes before a quantization that ends it, and that quantization's scales."""
+    if chain.last.op != "QuantizeLinear" or not chain.after:
+        return chain.after, {}
+    return chain.after[:-1], lowering.scaling({DST: result_scale(lowering, chain.last)})
+
+
+def _merge(*groups: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: {key: value for group in groups for key, value in group.get(name, {}).items()}
+        for name in ("scales", "zero_points")
+    }
+
+
+Layout = Callable[[tuple[int, ...]], tuple[int, ...]]

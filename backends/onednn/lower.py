@@ -1,0 +1,270 @@
+"""From a region's graph to a program: each operator with what follows it fused, views, layouts, and constants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from heddle.backends.onednn.eltwise import eltwise
+from heddle.backends.onednn.library import DST, SRC
+from heddle.backends.onednn.program import (
+    Place,
+    Post,
+    Primitive,
+    Tensor,
+    channels_last,
+    dense,
+    same_order,
+)
+from heddle.core.ir import Graph, Node, Value, dtype_name
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+UNPLACED = "value"
+"""The kind of a place that is still only a name; `place` in `memory` decides."""
+
+
+class Quantized:
+    """A real value as integers: which value holds them, their scale and zero point (arrays)."""
+
+    def __init__(self, raw: Value, scale: Array, zero: Array, axis: int) -> None:
+        self.raw, self.scale, self.zero, self.axis = raw, scale, zero, axis
+
+    @property
+    def whole(self) -> bool:
+        """True of one scale and zero point for all elements."""
+        return self.scale.size == 1 and self.zero.size == 1
+
+
+class Lowering:
+    """A region on its way: tensors and primitives so far, and which tensor holds each value."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.tensors: list[Tensor] = []
+        self.primitives: list[Primitive] = []
+        self.constants: dict[str, Array] = {}
+        self.held: dict[Value, int] = {}
+        self.quantized: dict[Value, Quantized] = {}
+        self.copies: dict[tuple[int, tuple[int, ...]], int] = {}
+        self.outputs = {value: number for number, value in enumerate(graph.outputs)}
+        for number, value in enumerate(graph.inputs):
+            self.held[value] = self.add(value.shape, dtype_name(value.dtype), None, Place("input", number))
+
+    # -- tensors -------------------------------------------------------------------------------------------------
+
+    def add(self, dims: tuple[int, ...], dtype: str, strides: tuple[int, ...] | None, place: Place | None) -> int:
+        """A new tensor, dense unless strides are given, in memory of its own unless a place is."""
+        number = len(self.tensors)
+        dims = dims or (1,)
+        where = Place(UNPLACED, number) if place is None else place
+        self.tensors.append(Tensor(dims, dtype, dense(dims) if strides is None else strides, where))
+        return number
+
+    def constant(self, array: Array) -> int:
+        """A tensor of a constant; equal arrays may be several."""
+        name = f"c{len(self.constants):05}"
+        self.constants[name] = np.ascontiguousarray(array.reshape(array.shape or (1,)))
+        return self.add(array.shape, dtype_name(array.dtype), None, Place("constant", name))
+
+    def view(self, tensor: int, dims: tuple[int, ...], strides: tuple[int, ...] | None = None) -> int:
+        """The same memory with other dimensions; dense unless strides are given."""
+        one = self.tensors[tensor]
+        return self.add(dims, one.dtype, strides, one.place)
+
+    def array(self, value: Value | None) -> Array | None:
+        return None if value is None else self.graph.constants.get(value)
+
+    def tensor(self, value: Value) -> int:
+        """The tensor that holds a value, as it lies; constants and quantized values are made real."""
+        if value not in self.held:
+            array = self.array(value)
+            if array is not None:
+                self.held[value] = self.constant(array)
+            else:
+                self._dequantize(value)
+        return self.held[value]
+
+    def plain(self, value: Value) -> int:
+        """The tensor of a value in row-major memory."""
+        return self.laid(self.tensor(value), dense)
+
+    def laid(self, tensor: int, layout: Callable[[tuple[int, ...]], tuple[int, ...]]) -> int:
+        """The same elements in this layout: the tensor itself, or a copy that later readers share."""
+        one = self.tensors[tensor]
+        wanted = layout(one.dims)
+        if same_order(one.dims, one.strides, wanted):
+            return tensor
+        key = (tensor, wanted)
+        if key not in self.copies:
+            self.copies[key] = self.add(one.dims, one.dtype, wanted, None)
+            self.run("reorder", {SRC: tensor, DST: self.copies[key]})
+        return self.copies[key]
+
+    def image(self, value: Value) -> int:
+        """The tensor of a value with its channels last."""
+        return self.laid(self.tensor(value), channels_last)
+
+    def result(self, value: Value, like: tuple[int, ...] | None = None) -> int:
+        """A tensor for a value that a primitive is about to write; straight in the output where the layout allows."""
+        dims = value.shape or (1,)
+        strides = dense(dims) if like is None else like
+        direct = value in self.outputs and same_order(dims, strides, dense(dims))
+        place = Place("output", self.outputs[value]) if direct else None
+        self.held[value] = self.add(dims, dtype_name(value.dtype), strides, place)
+        return self.held[value]
+
+    def run(self, kind: str, arguments: Mapping[int, int], algorithm: str = "", **more: Any) -> None:
+        self.primitives.append(Primitive(kind, dict(arguments), algorithm, **more))
+
+    def finish(self) -> None:
+        """Copy to the outputs what lies elsewhere."""
+        for value, number in self.outputs.items():
+            at = self.tensor(value)
+            one = self.tensors[at]
+            if one.place == Place("output", number):
+                continue
+            target = self.add(value.shape, one.dtype, None, Place("output", number))
+            source = at if one.dims == (value.shape or (1,)) else self.view(self.laid(at, dense), value.shape)
+            self.run("reorder", {SRC: source, DST: target})
+
+    # -- quantized values ----------------------------------------------------------------------------------------
+
+    def _dequantize(self, value: Value) -> None:
+        """Make a quantized value real."""
+        one = self.quantized[value]
+        array = self.array(one.raw)
+        if array is not None:
+            self.held[value] = self.constant(real_array(one, array))
+            return
+        source = self.tensor(one.raw)
+        target = self.result(value, self.tensors[source].strides)
+        self.run("reorder", {SRC: source, DST: target}, **self.scaling({SRC: one}))
+
+    def scaling(self, operands: Mapping[int, Quantized]) -> dict[str, Any]:
+        """The scales and zero points of a primitive's arguments, each one number."""
+        scales = {arg: (0, self.constant(one.scale.reshape(1))) for arg, one in operands.items()}
+        zeros = {
+            arg: (0, self.constant(one.zero.astype(np.int32).reshape(1)))
+            for arg, one in operands.items()
+            if one.zero.any()
+        }
+        return {"scales": scales, "zero_points": zeros}
+
+
+def real_array(one: Quantized, array: Array) -> Array:
+    """A quantized constant as real numbers."""
+    shape = [1] * array.ndim
+    if one.scale.size != 1:
+        shape[one.axis] = -1
+    scale = one.scale.reshape(shape) if array.ndim else one.scale.reshape(())
+    zero = one.zero.astype(np.int32).reshape(shape if one.zero.size != 1 else [1] * array.ndim)
+    return ((array.astype(np.int32) - zero).astype(np.float32) * scale).astype(np.float32)
+
+
+class Chain:
+    """An operator and those after it that become part of its primitive, with the value that comes out."""
+
+    def __init__(self, first: Node) -> None:
+        self.first = first
+        self.after: list[Node] = []
+
+    @property
+    def last(self) -> Node:
+        return self.after[-1] if self.after else self.first
+
+    @property
+    def value(self) -> Value:
+        return self.last.results[0]
+
+
+FUSED_BINARY = ("Add", "Mul", "Sub", "Max", "Min", "Div")
+HEADS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
+MOST_POSTS = 8
+
+
+def chains(graph: Graph) -> tuple[dict[Node, Chain], set[int]]:
+    """For the node where each chain ends, the chain; and the ids of all nodes that are inside of chains."""
+    ends: dict[Node, Chain] = {}
+    taken: set[int] = set()
+    outputs = set(graph.outputs)
+    for node in graph.nodes:
+        if node.op not in HEADS or id(node) in taken:
+            continue
+        chain = Chain(node)
+        while len(chain.after) < MOST_POSTS and chain.value not in outputs:
+            readers = graph.consumers.get(chain.value, ())
+            if len(readers) != 1 or id(readers[0]) in taken or not _fuses(graph, chain, readers[0]):
+                break
+            chain.after.append(readers[0])
+            if readers[0].op == "QuantizeLinear":
+                break
+        taken.update(id(one) for one in (chain.first, *chain.after))
+        ends[chain.last] = chain
+    return ends, taken
+
+
+def _fuses(graph: Graph, chain: Chain, node: Node) -> bool:
+    """Whether a node that alone reads the chain's value can be part of its primitive."""
+    value, result = chain.value, node.results[0]
+    if node.op == "QuantizeLinear":
+        return _integers_in(graph, chain.first)
+    if result.shape != value.shape:
+        return False
+    if eltwise(node, graph) is not None:
+        return True
+    if node.op not in FUSED_BINARY or list(node.operands).count(value) != 1:
+        return False
+    if node.op in ("Sub", "Div") and node.operands[0] != value:
+        return False
+    (other,) = (operand for operand in node.operands if operand != value)
+    return bool(other.shape) and _spreads(other.shape, value.shape)
+
+
+def _spreads(other: tuple[int, ...], whole: tuple[int, ...]) -> bool:
+    """Whether an operand's shape is one that the library fuses well: whole, along one axis, or one number."""
+    other = (1,) * (len(whole) - len(other)) + other
+    return (
+        other == whole
+        or (all(o in (1, w) for o, w in zip(other, whole, strict=True))
+        and sum(o != 1 for o in other) <= 1)
+    )
+
+
+def _integers_in(graph: Graph, head: Node) -> bool:
+    """Whether a head's data come from integers, so that it will be computed in them."""
+    producers = [graph.producers.get(operand) for operand in head.operands[:2]]
+    return all(node is not None and node.op == "DequantizeLinear" for node in producers)
+
+
+def fused(
+    lowering: Lowering, chain: Chain, after: Sequence[Node], layout: Callable[..., Any] | None
+) -> tuple[Post, ...]:
+    """The post-operations of a chain; operands are laid out as the result will be."""
+    posts, value = [], chain.first.results[0] if after is chain.after else _before(chain, after)
+    for node in after:
+        found = eltwise(node, lowering.graph)
+        if found is not None:
+            posts.append(found)
+        else:
+            (other,) = (operand for operand in node.operands if operand != value)
+            posts.append(Post(node.op.lower(), tensor=operand_tensor(lowering, other, value.shape, layout)))
+        value = node.results[0]
+    return tuple(posts)
+
+
+def _before(chain: Chain, after: Sequence[Node]) -> Value:
+    """The value that the first of these nodes of a chain reads from it."""
+    nodes = [chain.first, *chain.after]
+    at = len(nodes) - len(after) if after else len(nodes)
+    return nodes[at - 1].results[0]
+
+
+def operand_tensor(lowering: Lowering, other: Value, whole: tuple[int, ...], layout: Callable[..., Any] | None) -> int:
+    """The tensor of a broadcast operand with as many axes as the whole."""
+    tensor = lowering.tensor(other)
+    if len(lowering.tensors[tensor].dims) != len(whole):
+        dims = (1,) * (len(whole) - len(other.shape)) + tuple(other.shape)
+        tensor = lowering.view(lowering.laid(tensor, dense), dims)
+    return lowering.laid(tensor, layout or dense)

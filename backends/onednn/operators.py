@@ -1,0 +1,197 @@
+"""How each operator becomes primitives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+from heddle.backends.onednn.eltwise import eltwise
+from heddle.backends.onednn.library import DST, MULTIPLE_SRC, SCALE, SHIFT, SRC, SRC_1
+from heddle.backends.onednn.lower import Lowering, Quantized, operand_tensor
+from heddle.backends.onednn.program import channels_last, dense
+from heddle.backends.onednn.windows import windows
+from heddle.core.errors import BackendError
+from heddle.core.ir import Node
+from heddle.core.pattern import attribute
+
+
+def lower_node(lowering: Lowering, node: Node) -> None:
+    """Append what computes one node by itself."""
+    if eltwise(node, lowering.graph) is not None:
+        _eltwise(lowering, node)
+        return
+    rule = RULES.get(node.op)
+    if rule is None:
+        raise BackendError(f"onednn: there is no rule for {node.op}; its pattern should not have taken it")
+    rule(lowering, node)
+
+
+def _eltwise(lowering: Lowering, node: Node) -> None:
+    post = eltwise(node, lowering.graph)
+    assert post is not None
+    source = lowering.tensor(node.operands[0])
+    target = lowering.result(node.results[0], lowering.tensors[source].strides)
+    numbers = {"alpha": post.alpha, "beta": post.beta}
+    lowering.run("eltwise", {SRC: source, DST: target}, post.algorithm, numbers=numbers)
+
+
+def _pool(lowering: Lowering, node: Node) -> None:
+    kinds = {"MaxPool": "max_pool", "GlobalMaxPool": "max_pool"}
+    padded = node.op == "AveragePool" and attribute(node, "count_include_pad")
+    algorithm = kinds.get(node.op, "average_pool_padded" if padded else "average_pool")
+    found = windows(node)
+    source = lowering.image(node.operands[0])
+    target = lowering.result(node.results[0], channels_last(node.results[0].shape))
+    numbers = {
+        "kernel": found.kernel, "strides": found.strides, "dilations": tuple(d - 1 for d in found.dilations),
+        "before": found.before, "after": found.after,
+    }  # fmt: skip
+    lowering.run("pooling", {SRC: source, DST: target}, algorithm, numbers=numbers)
+
+
+def _binary(lowering: Lowering, node: Node) -> None:
+    out = node.results[0]
+    first, second = node.operands
+    if first.shape != out.shape:
+        first, second = second, first
+    left = lowering.tensor(first)
+    strides = lowering.tensors[left].strides
+    last = len(out.shape) > 2 and strides == channels_last(out.shape)
+    if not last:
+        left = lowering.laid(left, dense)
+    right = operand_tensor(lowering, second, out.shape, channels_last if last else dense)
+    target = lowering.result(out, lowering.tensors[left].strides)
+    lowering.run("binary", {SRC: left, SRC_1: right, DST: target}, node.op.lower())
+
+
+def _softmax(lowering: Lowering, node: Node) -> None:
+    source = lowering.plain(node.operands[0])
+    target = lowering.result(node.results[0])
+    axis = int(attribute(node, "axis")) % len(lowering.tensors[source].dims)
+    kind = "log_softmax" if node.op == "LogSoftmax" else "softmax"
+    lowering.run("softmax", {SRC: source, DST: target}, kind, numbers={"axis": axis})
+
+
+def _layer_norm(lowering: Lowering, node: Node) -> None:
+    x, scale, *rest = node.inputs
+    assert x is not None
+    assert scale is not None
+    arguments = {SRC: lowering.plain(x), DST: lowering.result(node.results[0]), SCALE: lowering.plain(scale)}
+    shift = rest[0] if rest else None
+    if shift is not None:
+        arguments[SHIFT] = lowering.plain(shift)
+    # dnnl_use_scale is 8, dnnl_use_shift is 16.
+    numbers = {"epsilon": float(attribute(node, "epsilon")), "flags": 8 | (16 if shift is not None else 0)}
+    lowering.run("layer_normalization", arguments, numbers=numbers)
+
+
+def _reduce(lowering: Lowering, node: Node) -> None:
+    x, out = node.operands[0], node.results[0]
+    given = lowering.array(node.inputs[1]) if len(node.inputs) > 1 else None
+    axes = attribute(node, "axes") if given is None and "axes" in node.attrs else given
+    rank = len(x.shape)
+    if axes is None or len(axes) == 0:
+        chosen = set() if attribute(node, "noop_with_empty_axes") else set(range(rank))
+    else:
+        chosen = {int(axis) % rank for axis in axes}
+    kept = tuple(1 if axis in chosen else dim for axis, dim in enumerate(x.shape))
+    source = lowering.plain(x)
+    if kept == x.shape:
+        lowering.held[out] = lowering.view(source, out.shape)
+        return
+    target = lowering.result(out)
+    full = lowering.view(target, kept)
+    lowering.run("reduction", {SRC: source, DST: full}, f"reduce_{node.op[6:].lower()}")
+
+
+def _concat(lowering: Lowering, node: Node) -> None:
+    out = node.results[0]
+    parts = [lowering.tensor(operand) for operand in node.operands]
+    rank = len(out.shape)
+    lasts = [
+        lowering.tensors[part].strides == channels_last(lowering.tensors[part].dims) if rank > 2 else False
+        for part in parts
+    ]
+    layout = channels_last if any(lasts) else dense
+    sources = [lowering.laid(part, layout) for part in parts]
+    target = lowering.result(out, layout(out.shape))
+    arguments = {MULTIPLE_SRC + number: source for number, source in enumerate(sources)}
+    lowering.run("concat", {**arguments, DST: target}, numbers={"axis": int(attribute(node, "axis")) % rank})
+
+
+def _resize(lowering: Lowering, node: Node) -> None:
+    x, out = node.operands[0], node.results[0]
+    source = lowering.image(x)
+    target = lowering.result(out, channels_last(out.shape))
+    factors = [t / s for s, t in zip(x.shape[2:], out.shape[2:], strict=True)]
+    kind = "nearest" if attribute(node, "mode") == "nearest" else "interpolate"
+    lowering.run("resampling", {SRC: source, DST: target}, kind, numbers={"factors": factors})
+
+
+def _view(lowering: Lowering, node: Node) -> None:
+    out = node.results[0]
+    x = node.operands[0]
+    if x in lowering.quantized and x not in lowering.held and lowering.quantized[x].whole:
+        one = lowering.quantized[x]
+        raw = replace_shape(one, out.shape, out.name)
+        lowering.held[raw.raw] = lowering.view(lowering.plain(one.raw), out.shape or (1,))
+        lowering.quantized[out] = raw
+        return
+    lowering.held[out] = lowering.view(lowering.plain(x), out.shape or (1,))
+
+
+def replace_shape(one: Quantized, shape: tuple[int, ...], name: str) -> Quantized:
+    """The same integers under another shape."""
+    raw = replace(one.raw, name=f"{name} as integers", type=replace(one.raw.tensor, dims=shape))
+    return Quantized(raw, one.scale, one.zero, one.axis)
+
+
+def _transpose(lowering: Lowering, node: Node) -> None:
+    x, out = node.operands[0], node.results[0]
+    rank = len(x.shape)
+    order = attribute(node, "perm") or tuple(reversed(range(rank)))
+    source = lowering.tensor(x)
+    strides = lowering.tensors[source].strides
+    lowering.held[out] = lowering.view(source, out.shape, tuple(strides[axis] for axis in order))
+
+
+def _dequantize(lowering: Lowering, node: Node) -> None:
+    """Remember the integers; whoever cannot use them has them made real."""
+    x, scale, *rest = node.inputs
+    assert x is not None
+    scales, zero = lowering.array(scale), lowering.array(rest[0] if rest else None)
+    assert scales is not None
+    points = np.zeros(1, np.int32) if zero is None else zero
+    axis = int(attribute(node, "axis") or 0) % max(1, len(x.shape))
+    lowering.quantized[node.results[0]] = Quantized(x, scales, points, axis)
+
+
+def _quantize(lowering: Lowering, node: Node) -> None:
+    x, out = node.operands[0], node.results[0]
+    source = lowering.tensor(x)
+    target = lowering.result(out, lowering.tensors[source].strides)
+    lowering.run("reorder", {SRC: source, DST: target}, **lowering.scaling({DST: result_scale(lowering, node)}))
+
+
+def result_scale(lowering: Lowering, node: Node) -> Quantized:
+    """The scale and zero point of a QuantizeLinear."""
+    scale, zero = lowering.array(node.inputs[1]), lowering.array(node.inputs[2] if len(node.inputs) > 2 else None)
+    assert scale is not None
+    return Quantized(node.results[0], scale, np.zeros(1, np.int32) if zero is None else zero, 0)
+
+
+Rule = Callable[[Lowering, Node], None]
+RULES: Mapping[str, Rule] = {
+    **dict.fromkeys(("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"), _pool),
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Max", "Min"), _binary),
+    **dict.fromkeys(("Softmax", "LogSoftmax"), _softmax),
+    **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"), _reduce),
+    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _view),
+    "LayerNormalization": _layer_norm,
+    "Concat": _concat,
+    "Resize": _resize,
+    "Transpose": _transpose,
+    "DequantizeLinear": _dequantize,
+    "QuantizeLinear": _quantize,
+}

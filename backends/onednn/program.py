@@ -1,0 +1,122 @@
+"""What a region becomes: tensors in places, and primitives over them, as plain data that a device makes real."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from math import prod
+from typing import Any, NamedTuple
+
+MAGIC = b"HDNN1\n"
+
+ENTRY = "heddle_onednn_run"
+"""The function that the native loop exports."""
+
+
+class Place(NamedTuple):
+    """Where a tensor lies: `input`, `output` (by number), `constant` (by name) or `workspace` (at an offset)."""
+
+    kind: str
+    at: int | str
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A view of memory; `strides` count elements."""
+
+    dims: tuple[int, ...]
+    dtype: str
+    strides: tuple[int, ...]
+    place: Place
+
+
+@dataclass(frozen=True)
+class Post:
+    """What follows inside a primitive: an eltwise with two numbers, or a binary with another tensor."""
+
+    algorithm: str
+    alpha: float = 0.0
+    beta: float = 0.0
+    tensor: int | None = None
+
+
+@dataclass(frozen=True)
+class Primitive:
+    """One call of the library.
+
+    `arguments` gives the tensor of each of the library's argument numbers; `packed` names the argument that is a
+    constant to be laid out as the primitive wishes. `scales` and `zero_points` give for an argument the mask of the
+    dimensions that they differ over and the tensor that holds them.
+    """
+
+    kind: str
+    arguments: dict[int, int]
+    algorithm: str = ""
+    numbers: dict[str, Any] = field(default_factory=dict)
+    packed: int | None = None
+    post: tuple[Post, ...] = ()
+    scales: dict[int, tuple[int, int]] = field(default_factory=dict)
+    zero_points: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Program:
+    """Tensors, the primitives in the order in which they run, and what the device must know."""
+
+    tensors: tuple[Tensor, ...]
+    primitives: tuple[Primitive, ...]
+    threads: int = 1
+    bf16: bool = False
+
+
+def dense(dims: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides of row-major memory."""
+    return tuple(prod(dims[axis + 1 :]) for axis in range(len(dims)))
+
+
+def channels_last(dims: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides of memory in which channels lie side by side."""
+    batch, channels, *spatial = dims
+    inner = tuple(channels * stride for stride in dense(tuple(spatial)))
+    return (channels * prod(spatial), 1, *inner)
+
+
+def same_order(dims: tuple[int, ...], left: tuple[int, ...], right: tuple[int, ...]) -> bool:
+    """True when two strides put each element in the same place: those of axes of one element do not matter."""
+    return all(dim == 1 or a == b for dim, a, b in zip(dims, left, right, strict=True))
+
+
+def to_bytes(program: Program, code: bytes) -> bytes:
+    """The program and its native loop as one artifact's code."""
+    text = json.dumps(asdict(program), sort_keys=True, separators=(",", ":")).encode()
+    return MAGIC + len(text).to_bytes(8, "little") + text + code
+
+
+def from_bytes(data: bytes) -> tuple[Program, bytes]:
+    """What `to_bytes` wrote; ValueError for anything else."""
+    if not data.startswith(MAGIC):
+        raise ValueError("it does not begin as a oneDNN program does")
+    start = len(MAGIC) + 8
+    end = start + int.from_bytes(data[len(MAGIC) : start], "little")
+    read = json.loads(data[start:end])
+    tensors = tuple(
+        Tensor(tuple(t["dims"]), t["dtype"], tuple(t["strides"]), Place(*t["place"])) for t in read["tensors"]
+    )
+    primitives = tuple(
+        Primitive(
+            p["kind"],
+            _by_argument(p["arguments"]),
+            p["algorithm"],
+            p["numbers"],
+            p["packed"],
+            tuple(Post(**post) for post in p["post"]),
+            {key: tuple(pair) for key, pair in _by_argument(p["scales"]).items()},
+            {key: tuple(pair) for key, pair in _by_argument(p["zero_points"]).items()},
+        )
+        for p in read["primitives"]
+    )
+    return Program(tensors, primitives, read["threads"], read["bf16"]), data[end:]
+
+
+def _by_argument(read: dict[str, Any]) -> dict[int, Any]:
+    return {int(key): value for key, value in read.items()}
