@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 from heddle.backends.vta.images import Images
 from heddle.backends.vta.layers import Conv, block_of
-from heddle.backends.vta.pipeline import Addresses, Chunk, Step
+from heddle.backends.vta.pipeline import Addresses, Chunk, Step, unit_size
 from heddle.backends.vta.windows import (
     Place,
     Tile,
@@ -151,7 +151,7 @@ def tilings(config: Config, layer: Conv) -> list[Tiling]:
                     continue
                 for group in _divisions(outputs):
                     active = 1 if chunk >= inputs else group
-                    if active * pixels * room > config.acc_depth:
+                    if active * unit_size(config, pixels) * room > config.acc_depth:
                         continue
                     for outside in (False, True) if group < outputs else (False,):
                         tiling = Tiling(rows, columns, chunk, group, outside)

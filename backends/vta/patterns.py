@@ -201,6 +201,8 @@ def _one_pixel(match: Match) -> str | None:
     dims = match["x"].shape
     if any(dim != 1 for dim in dims[2:]):
         return f"x is {match['x'].type}, takes one pixel: other shapes change the order of the data"
+    if dims[0] != 1:
+        return f"x is {match['x'].type}, takes a batch of 1: rows of a batch lie otherwise than images of one"
     if dims[:2] != match.outputs[0].shape:
         return f"the result is {match.outputs[0].type}, takes [batch, channels]"
     return scalar("x", "y")(match)

@@ -18,6 +18,9 @@ from heddle.hw.vta.isa import Instruction, make, opcodes
 EARLY_BEATS = 2048
 """How much of a layer's weights is loaded ahead of its activations, while the layer before still runs."""
 
+IN_FLIGHT = 200
+"""How many pieces of work may wait between two units: a token counter holds 255."""
+
 GEMM_DEPTH = 8
 """Cycles from the issue of a micro-op to its accumulator, for estimates only."""
 
@@ -221,13 +224,12 @@ class Pipeline:
         region = self._accumulators.find(step.unit)
         waits = -1
         if region is None:
-            start = self._accumulators.ring(step.size)
-            waits = self._accumulators.users(start, start + step.size)
-            if any(
-                r.key is not None and r.start < start + step.size and start < r.end for r in self._accumulators.regions
-            ):
+            size = unit_size(self.config, step.size)
+            start = self._accumulators.ring(size)
+            waits = self._accumulators.users(start, start + size)
+            if self._accumulators.active(start, start + size):
                 raise BackendError(f"vta: too many accumulators at once: {step.unit} does not fit beside the others")
-            region = self._accumulators.claim(start, step.size, step.unit)
+            region = self._accumulators.claim(start, size, step.unit)
         region.user = self._counts[_Drain]
         load = max((self._loads[chunk.key] for chunk in step.reads), default=-1)
         self._events.append(_Run(self._counts[_Run], step.compute(at, region.start), load, waits))
@@ -319,6 +321,11 @@ def _news(
     return kept
 
 
+def unit_size(config: Config, accumulators: int) -> int:
+    """The accumulators that a unit of so many takes: enough that no more than `IN_FLIGHT` units have room."""
+    return max(accumulators, -(-config.acc_depth // IN_FLIGHT))
+
+
 def issue_cycles(instruction: Instruction) -> int:
     """The cycles in which COMPUTE issues an instruction's micro-ops."""
     if instruction.name not in ("GEMM", "ALU"):
@@ -383,7 +390,8 @@ class _Slots:
                     self.uses.setdefault(chunk.key, []).append(index)
         if size > memory.depth:
             raise BackendError(f"vta: a step reads {size} elements of {name} at once, there are {memory.depth}")
-        self.starts = [i * size for i in range(memory.depth // size)]
+        # Each piece in `inp` and in `wgt` may have a token on its way, to be filled and when it is free again.
+        self.starts = [i * size for i in range(min(memory.depth // size, IN_FLIGHT // 2))]
         self.held: dict[int, tuple[Hashable, int]] = {}  # start -> key, number of the last step that read it
         self.where: dict[Hashable, int] = {}
         self.regions: dict[int, _Region] = {}  # an earlier layer may have left the same chunk elsewhere
