@@ -155,7 +155,7 @@ def _mergeable(offsets: Sequence[Affine], outer: Axis, inner: Axis) -> bool:
 
 
 @dataclass
-class _Block:
+class _Body:
     """Statements under construction; `scalar` puts folds before the place where their value is wanted."""
 
     names: Namer
@@ -175,7 +175,7 @@ class _Block:
         initial, body = expr.args
         local = self.names.local(expr)
         self.stmts.append(Set(local, self.scalar(initial)))
-        inner = _Block(self.names)
+        inner = _Body(self.names)
         value = inner.scalar(body)
         inner.stmts.append(Set(local, rewrite(expr.value.combine, arguments=(read(local), value))))
         self.stmts += nest(expr.value.axes, inner.stmts, ["fold"] * len(expr.value.axes))
@@ -186,7 +186,7 @@ class _Block:
         condition = self.scalar(expr.args[0])
         sides = []
         for arg in expr.args[1:]:
-            side = _Block(self.names)
+            side = _Body(self.names)
             value = side.scalar(arg)
             sides.append((*side.stmts, Set(local, value)))
         self.stmts.append(If(condition, *sides))
@@ -212,7 +212,7 @@ def _by_store(item: Flat) -> Flat:
 
 def _plain(item: Flat, names: Namer) -> tuple[Stmt, ...]:
     """One turn of the inner body for each element."""
-    block = _Block(names)
+    block = _Body(names)
     value = block.scalar(item.body)
     body = (*block.stmts, Store(item.buffer, item.offset, value))
     kinds: list[Kind] = ["parallel"]
@@ -275,23 +275,28 @@ def _blocked(item: Flat, names: Namer, lanes: int) -> tuple[Stmt, ...] | None:
     column = item.axes[-1]
     if item.offset.stride(column) != 1 or column.extent < 4 or not _suits(folds, column):
         return None
-    row = _shared_row(item, folds, column)
+    row = _shared_row(item, folds, column, lanes)
     width = min(column.extent, lanes * _VECTORS)
     outer = tuple(a for a in item.axes if a not in (column, row))
     stmts: list[Stmt] = []
     whole, left = divmod(column.extent, width)
     for start, count, wide in ((0, whole, width), (whole * width, 1, left)):
         if count and wide:
-            stmts += _block(item, folds, names, (row, column), (start, count, wide))
+            stmts += _block(item, folds, names, (row, column), (start, count, wide), lanes)
     return nest(outer, stmts, ["parallel"])
 
 
 def _block(
-    item: Flat, folds: Sequence[Expr], names: Namer, axes: tuple[Axis | None, Axis], span: tuple[int, int, int]
+    item: Flat,
+    folds: Sequence[Expr],
+    names: Namer,
+    axes: tuple[Axis | None, Axis],
+    span: tuple[int, int, int],
+    lanes: int,
 ) -> tuple[Stmt, ...]:
     """Elements [start, start + count * wide) of the columns, in blocks."""
     (row, column), (start, count, wide) = axes, span
-    height = _rows(row)
+    height = _rows(row, lanes)
     tile, lane = axis(count, "t"), axis(wide, "v")
     group, line = axis(row.extent // height if row else 1, "g"), axis(height, "r")
     mapping = {column: _single(tile) * wide + of_axis(only_axis(lane)) + start}
@@ -352,10 +357,10 @@ def _suits(folds: Sequence[Expr], column: Axis) -> bool:
     return False
 
 
-def _shared_row(item: Flat, folds: Sequence[Expr], column: Axis) -> Axis | None:
+def _shared_row(item: Flat, folds: Sequence[Expr], column: Axis, lanes: int) -> Axis | None:
     """An axis whose turns read the same row of some operand, which a block of rows then reads once."""
     for candidate in reversed(item.axes[:-1]):
-        if _rows(candidate) == 1:
+        if _rows(candidate, lanes) == 1:
             continue
         for expr in folds:
             for inner in walk(expr):
@@ -366,9 +371,10 @@ def _shared_row(item: Flat, folds: Sequence[Expr], column: Axis) -> Axis | None:
     return None
 
 
-def _rows(row: Axis | None) -> int:
-    """How many rows a block has: what divides the axis."""
-    return 1 if row is None else next(n for n in (6, 5, 4, 3, 2, 1) if row.extent % n == 0)
+def _rows(row: Axis | None, lanes: int) -> int:
+    """How many rows a block has: what divides the axis, as far as there are registers (32 of the widest vectors)."""
+    most = 6 if lanes >= 16 else 3
+    return 1 if row is None else next(n for n in range(most, 0, -1) if row.extent % n == 0)
 
 
 def check_statements(check: Check, buffers: Callable[[Value], Buffer], number: int, names: Namer) -> tuple[Stmt, ...]:
@@ -377,7 +383,7 @@ def check_statements(check: Check, buffers: Callable[[Value], Buffer], number: i
         return ()
     local = Local("bad", BOOL)
     found = rewrite(flat_expr(check.bad, buffers))
-    block = _Block(names)
+    block = _Body(names)
     value = block.scalar(found)
     block.stmts.append(Set(local, read(local) | value))
     return (
