@@ -63,8 +63,10 @@ def rows_of(step: Compute, target: Target) -> Template | None:
     rows = step.body.value
     if step.body.op != "rows":
         return None
-    arguments = [*map(Argument, rows.operands), Argument(step.output)]
-    return template(step.output, rows.operands, arguments, lambda name: rows.make(name, target), node=step.node)
+    # What lies behind a view was put in its place meanwhile, and the view may be gone.
+    operands = [read.value.source for read in step.body.args]
+    arguments = [*map(Argument, operands), Argument(step.output)]
+    return template(step.output, operands, arguments, lambda name: rows.make(name, target), node=step.node)
 
 
 def _add(op: Lowering, rows: Rows) -> None:
