@@ -26,8 +26,8 @@ from heddle.core.codegen.target import Target
 from heddle.core.codegen.values import I8, I32, constant
 from numpy.typing import NDArray
 
-from benchmarks.native import aligned, peak, repeated
-from benchmarks.timing import interleaved, pin
+from heddle.measure.native import aligned, peak, repeated
+from heddle.measure.timing import interleaved, pin
 
 Array = NDArray[Any]
 COLD = 24 << 20

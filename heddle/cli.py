@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from heddle.commands import cache, compile, demo, explain, plugins, quantize, run
+from heddle.commands import bench, cache, compile, demo, explain, plugins, quantize, run
 from heddle.commands.display import ERR, OUT
 from heddle.core.errors import HeddleError
 from heddle.core.plugin import plugins as found_plugins
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.command("compile")(compile.command)
 app.command("run")(run.command)
 app.command("quantize")(quantize.command)
+app.command("bench")(bench.command)
 app.command("explain")(explain.command)
 app.command("demo")(demo.command)
 app.add_typer(cache.app, name="cache")

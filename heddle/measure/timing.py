@@ -7,14 +7,29 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 
+from heddle.core.errors import HeddleError
+
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 """`cpu` counts what this process used, which is what to compare on a machine that others use as well."""
 
 
-def pin(core: int | None) -> None:
-    """Keep this process on one core, where the system lets it."""
-    if core is not None and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {core})
+def default_core() -> int | None:
+    """The last core that this process may use: the first one serves the system's interrupts most often."""
+    return max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+
+
+def pin(core: int | None) -> int | None:
+    """Keep this process, with the threads that it starts from now on, on one core; the core, None where none is set.
+
+    HeddleError for a core that this process may not use.
+    """
+    if core is None or not hasattr(os, "sched_setaffinity"):
+        return None
+    allowed = os.sched_getaffinity(0)
+    if core not in allowed:
+        raise HeddleError(f"core {core}: this process may use {', '.join(map(str, sorted(allowed)))}")
+    os.sched_setaffinity(0, {core})
+    return core
 
 
 def interleaved(

@@ -1,0 +1,83 @@
+"""`heddle bench`: a model beside other runtimes, in one process, on one core."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Annotated
+
+import onnx
+import typer
+
+import heddle
+from heddle.commands import arguments
+from heddle.commands.display import ERR, OUT, print_json, print_table
+from heddle.commands.random_inputs import random_inputs
+from heddle.compiler import spec
+from heddle.core.codegen import target as targets
+from heddle.core.frontend import import_model
+from heddle.measure import report
+from heddle.measure.compare import compare
+from heddle.measure.peers import chosen_peers
+from heddle.measure.timing import CLOCKS, default_core, pin
+
+
+def command(
+    models: Annotated[list[Path], typer.Argument(help="ONNX models.", metavar="MODEL.onnx...", show_default=False)],
+    against: Annotated[
+        str | None,
+        typer.Option(help="Peers, separated by commas, or nothing; every known one that is installed by default."),
+    ] = None,
+    core: Annotated[int | None, typer.Option(help="The core to pin to; the last that is allowed by default.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Each runtime has so many turns.")] = 9,
+    clock: Annotated[str, typer.Option(help="`wall`, or `cpu`: what this process used.")] = "wall",
+    seed: Annotated[int, typer.Option(help="The seed of the inputs.")] = 0,
+    shape: arguments.ShapeTexts = None,
+    set_: arguments.Settings = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the table to this .md file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write a plot of the ratios to this .svg file.")] = None,
+    json: arguments.AsJson = False,
+) -> None:
+    """Measure models beside other runtimes: one thread, one core, in turns, medians.
+
+    A ratio above 1 says by how much Heddle is faster. The share of the peak counts the multiplications of the model
+    as written; minimal filtering does with fewer.
+
+    Examples:
+
+        heddle bench model.onnx
+
+        heddle bench model.onnx --against onnxruntime,openvino --core 1 --json
+
+        heddle bench a.onnx b.onnx --plot ratios.svg --set host.strict_math=true
+    """
+    if clock not in CLOCKS:
+        raise typer.BadParameter(f"{clock!r}: it is one of {', '.join(CLOCKS)}", param_hint="--clock")
+    peers = chosen_peers(None if against is None else arguments.names(against))
+    pinned = pin(default_core() if core is None else core)
+    done = []
+    settings, shapes = arguments.settings(set_), arguments.shapes(shape)
+    for path in models:
+        ERR.print(f"measuring {path.name}", highlight=False, markup=False)
+        feed = random_inputs(list(map(spec, import_model(path, shapes).inputs)), seed)
+        done.append(compare(path.stem, onnx.load(path), feed, peers, rounds=rounds, clock=clock, options=settings))
+    for target, text in ((markdown, report.markdown), (plot, report.svg)):
+        if target is not None:
+            _write(target, text(done))
+    host = targets.host()
+    where = {"machine": platform.machine(), "cpu": host.cpu, "core": pinned, "threads": 1, "clock": clock}
+    if json:
+        print_json({**where, "rounds": rounds, "models": [each.json() for each in done], "means": report.means(done)})
+        return
+    print_table("", report.columns(peers), map(report.row, done))
+    OUT.print(f"{host.cpu}, core {pinned}, one thread, medians of {rounds} rounds ({clock})", highlight=False)
+    if len(done) > 1:
+        for peer, mean in report.means(done).items():
+            OUT.print(f"geometric mean of the ratios to {peer}: {mean:.2f}", highlight=False)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise heddle.HeddleError(f"{path}: cannot be written: {error.strerror}") from error

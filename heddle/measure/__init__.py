@@ -1,0 +1,1 @@
+"""Measuring: functions and kernels on one core, whole models beside their peers."""
