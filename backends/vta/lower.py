@@ -235,7 +235,7 @@ def _pool(lowering: Lowering, match: Match) -> Layer:
     y = lowering.tensor(match.outputs[0], match, "y")
     node = match.node("pool")
     assert node is not None
-    if match.pattern.name == "global_average_pool":
+    if match.pattern.name.endswith("global_average_pool"):
         kernel = (x.height, x.width)
         window: dict[str, Any] = {}
     else:
@@ -309,6 +309,10 @@ _RULES: Mapping[str, Callable[[Lowering, Match], Layer]] = {
     "add": _add,
     "mul": _mul,
     "leaky_relu": _leaky,
+    "qlinear_add": _add,
+    "qlinear_mul": _mul,
+    "qlinear_leaky_relu": _leaky,
+    "qlinear_global_average_pool": _pool,
     "requantize": _copy,
     "flatten": _copy,
     **{f"concat{count}": _concat for count in CONCATS},

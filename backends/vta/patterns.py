@@ -14,6 +14,7 @@ from heddle.core.pattern import (
     Pattern,
     among,
     attr,
+    const,
     dequantize,
     dtype,
     maybe_const,
@@ -213,6 +214,42 @@ def flatten(x):  # type: ignore[no-untyped-def]
     return quantize(ops.Flatten(dequantize(x), label="flatten"))
 
 
+def _scaled(name: str) -> list[Value]:
+    """The scale and the zero point of an operand or of the result, as the operators of onnxruntime take them."""
+    return [const(f"{name}_scale"), maybe_const(f"{name}_zero_point")]
+
+
+def _microsoft(op: str, *names: str, label: str, **attributes: Any) -> Callable[..., Value]:
+    """An operator of onnxruntime on quantized operands of these names."""
+
+    def apply(*operands: Value) -> Value:
+        parts = [part for name, x in zip(names, operands, strict=True) for part in (x, *_scaled(name))]
+        made: Value = getattr(ops, f"com.microsoft.{op}")(*parts, *_scaled("y"), label=label, **attributes)
+        return made
+
+    return apply
+
+
+@pattern("qlinear_add", conditions=add.conditions, where=scalar("x", "z", "y"))
+def qlinear_add(x, z):  # type: ignore[no-untyped-def]
+    return _microsoft("QLinearAdd", "x", "z", label="add")(x, z)
+
+
+@pattern("qlinear_mul", conditions=mul.conditions, where=scalar("x", "z", "y"))
+def qlinear_mul(x, z):  # type: ignore[no-untyped-def]
+    return _microsoft("QLinearMul", "x", "z", label="mul")(x, z)
+
+
+@pattern("qlinear_leaky_relu", conditions=leaky_relu.conditions, where=_slope_below_one)
+def qlinear_leaky_relu(x):  # type: ignore[no-untyped-def]
+    return _microsoft("QLinearLeakyRelu", "x", label="leaky")(x)
+
+
+@pattern("qlinear_global_average_pool", conditions=global_average_pool.conditions, where=scalar("x", "y"))
+def qlinear_global_average_pool(x):  # type: ignore[no-untyped-def]
+    return _microsoft("QLinearGlobalAveragePool", "x", label="pool", channels_last=0)(x)
+
+
 CONCATS = range(2, 9)
 """How many tensors a concatenation may join."""
 
@@ -232,5 +269,6 @@ def _concat(count: int) -> Pattern:
 
 PATTERNS: tuple[Pattern, ...] = (
     conv, gemm, matmul, max_pool, integer_max_pool, average_pool, global_average_pool, add, mul, leaky_relu, flatten,
-    requantize, *(_concat(count) for count in CONCATS),
+    qlinear_add, qlinear_mul, qlinear_leaky_relu, qlinear_global_average_pool, requantize,
+    *(_concat(count) for count in CONCATS),
 )  # fmt: skip
