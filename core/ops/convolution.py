@@ -42,8 +42,9 @@ def convolve(x: Array, w: Array, group: int, kernel_shape: Ints | None, **window
     n, c, *_ = x.shape
     m, out, spatial = w.shape[0], seen.shape[2 : x.ndim], x.ndim - 2
     columns = seen.reshape(n, group, c // group, *seen.shape[2:])
-    columns = np.moveaxis(columns, 2, 2 + spatial).reshape(n, group, math.prod(out), -1)
-    filters = w.reshape(group, m // group, -1).transpose(0, 2, 1)
+    depth = math.prod(w.shape[1:])
+    columns = np.moveaxis(columns, 2, 2 + spatial).reshape(n, group, math.prod(out), depth)
+    filters = w.reshape(group, m // group, depth).transpose(0, 2, 1)
     product = np.matmul(columns, filters)
     return np.ascontiguousarray(product.transpose(0, 1, 3, 2)).reshape(n, m, *out)
 

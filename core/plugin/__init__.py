@@ -1,6 +1,6 @@
 """The contract with backends: what they are, what they receive, how they are found, how they are called."""
 
-from heddle.core.plugin.backend import API_LEVEL, OLDEST_API_LEVEL, Backend, Cost, NoOptions, Region
+from heddle.core.plugin.backend import API_LEVEL, OLDEST_API_LEVEL, Backend, Cost, NoOptions, Region, Tolerance
 from heddle.core.plugin.discovery import Plugins, PluginWarning, Status, get_backend, plugins
 from heddle.core.plugin.figures import Figures, Link
 from heddle.core.plugin.guard import Compiled, compile_region, estimate, patterns_of, refusal_of, run_passes
@@ -21,6 +21,7 @@ __all__ = [
     "Plugins",
     "Region",
     "Status",
+    "Tolerance",
     "compile_region",
     "estimate",
     "get_backend",

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from heddle.core.ir import Graph, Node, Pass, Phase
+from heddle.core.ir import Graph, Node, Pass, Phase, dtype_name
 from heddle.core.pattern import Match, Pattern
 from heddle.core.plugin.figures import Figures, roofline
-from heddle.core.runtime.artifact import Artifact
+from heddle.core.runtime.artifact import Artifact, Port, Signature
 
 API_LEVEL = 1
 """The level of this contract; a plugin that asks for a newer one is refused with a clear message."""
@@ -32,6 +32,15 @@ class Region:
     body: Graph
     matches: tuple[Match, ...] = ()
 
+    @property
+    def signature(self) -> Signature:
+        """The signature of an artifact that takes the region's inputs and gives its outputs, dense in host memory."""
+        inputs, outputs = (
+            tuple(Port(value.name, dtype_name(value.dtype), value.shape) for value in values)
+            for values in (self.body.inputs, self.body.outputs)
+        )
+        return Signature(inputs, outputs)
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -43,6 +52,20 @@ class Cost:
     @property
     def seconds(self) -> float:
         return self.compute + self.launch
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far a backend's results may be from the reference, as it declares.
+
+    Floats: by `relative` times the largest magnitude of the tensor, or `absolute`. Integers: by so many `integers`,
+    none unless declared. `specials` is False of a device that does not compute NaN and infinities as IEEE 754 says.
+    """
+
+    relative: float = 1e-4
+    absolute: float = 1e-30
+    integers: int = 0
+    specials: bool = True
 
 
 @dataclass(frozen=True)
@@ -64,6 +87,9 @@ class Backend:
     """True of a backend that compiles any region, without patterns; what it cannot, `refuses` says."""
     merges: ClassVar[bool] = True
     """False when each region must hold exactly one match."""
+
+    tolerance: ClassVar[Tolerance] = Tolerance()
+    """How far results may be from the reference; the conformance kit and `heddle verify` hold the backend to it."""
 
     def __init__(self, options: Any = None) -> None:
         self.options = type(self).Options() if options is None else options

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import typer
 
+from heddle.commands import test
 from heddle.commands.arguments import AsJson
 from heddle.commands.display import OUT, print_json, print_table
 from heddle.core.errors import HeddleError
@@ -14,6 +15,7 @@ from heddle.core.plugin import PluginWarning, Status, plugins
 from heddle.core.runtime.devices import known_devices, open_device
 
 app = typer.Typer(no_args_is_help=True, help="Show the plugins that are installed, and examine broken ones.")
+app.command("test")(test.command)
 
 
 @app.command("list")
