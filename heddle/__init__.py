@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from heddle.core.runtime.artifact import Artifact, Port, Signature
     from heddle.core.runtime.executable import Executable, load
     from heddle.partition import Demands, Plan
+    from heddle.verification import verify
 
 _HOMES = {
     **dict.fromkeys(("compile", "explain", "plan"), "heddle.compiler"),
@@ -36,6 +37,7 @@ _HOMES = {
     **dict.fromkeys(("Artifact", "Port", "Signature"), "heddle.core.runtime.artifact"),
     **dict.fromkeys(("Executable", "load"), "heddle.core.runtime.executable"),
     **dict.fromkeys(("Demands", "Plan"), "heddle.partition"),
+    "verify": "heddle.verification",
     **dict.fromkeys(
         (
             *("ArtifactError", "BackendError", "DeviceError", "GraphError", "HeddleError"),
@@ -67,6 +69,7 @@ __all__ = [
     "explain",
     "load",
     "plan",
+    "verify",
 ]
 
 

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from heddle.commands import bench, cache, compile, demo, explain, new_backend, plugins, quantize, run
+from heddle.commands import bench, cache, compile, demo, explain, new_backend, plugins, quantize, run, verify
 from heddle.commands.display import ERR, OUT
 from heddle.core.errors import HeddleError
 from heddle.core.plugin import plugins as found_plugins
@@ -26,9 +26,11 @@ app = typer.Typer(
 )
 app.command("compile")(compile.command)
 app.command("run")(run.command)
+app.command("profile")(profile.command)
 app.command("quantize")(quantize.command)
 app.command("bench")(bench.command)
 app.command("explain")(explain.command)
+app.command("verify")(verify.command)
 app.command("new-backend")(new_backend.command)
 app.command("demo")(demo.command)
 app.add_typer(cache.app, name="cache")

@@ -1,0 +1,64 @@
+"""`heddle verify`: a model on its backends against the reference, region by region."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from heddle.commands import arguments
+from heddle.commands.display import OUT, print_json, print_table, shorten
+from heddle.commands.run import read_arrays
+from heddle.verification import verify
+
+
+def command(
+    model: arguments.Model,
+    backends: arguments.Backends = "host",
+    inputs: Annotated[Path | None, typer.Option(help="A .npz file with an array for each input, by name.")] = None,
+    seed: Annotated[int, typer.Option(help="The seed of inputs that are made up.")] = 0,
+    save: Annotated[Path, typer.Option(help="The folder for the parts that differ.")] = Path("verify"),
+    place: arguments.Place = "order",
+    set_: arguments.Settings = None,
+    shape: arguments.ShapeTexts = None,
+    pin: arguments.Pins = None,
+    exclude: arguments.Exclusions = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option("--device", metavar="DEVICE.FIELD=VALUE", help="An option of a device, as `vta.sim=rtl`."),
+    ] = None,
+    json: arguments.AsJson = False,
+) -> None:
+    """Run each region on its device with the reference's inputs, and compare; the exit code is 1 when one differs.
+
+    Examples:
+
+        heddle verify model.onnx --backends vta,host
+
+        heddle verify model.onnx --backends mine,host --inputs x.npz --json
+    """
+    found = verify(
+        model,
+        arguments.names(backends),
+        None if inputs is None else read_arrays(inputs),
+        arguments.shapes(shape),
+        place=place,
+        demands=arguments.demands(pin, exclude, False),
+        options=arguments.settings(set_),
+        devices=arguments.device_options(device),
+        folder=save,
+        seed=seed,
+    )
+    if json:
+        print_json({"ok": found.ok, "regions": [asdict(verdict) for verdict in found.regions]})
+    else:
+        rows = [(v.region, v.backend, shorten(", ".join(v.nodes)), v.difference or "ok") for v in found.regions]
+        print_table("", ("region", "backend", "nodes", "verdict"), rows)
+        if found.first is not None:
+            first = found.first
+            OUT.print(f"\nthe first that differs is {first.region}, at node {first.node!r}", highlight=False)
+            OUT.print(f"its smallest part that differs is in {first.model}", highlight=False, soft_wrap=True)
+    if not found.ok:
+        raise typer.Exit(1)

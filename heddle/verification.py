@@ -1,0 +1,178 @@
+"""Holds a compiled model against the reference, region by region, and cuts out the smallest part that differs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from heddle.commands.random_inputs import random_inputs
+from heddle.compiler import HOST, Options, Shapes, Source, compile, open_backends, plan, spec
+from heddle.core.errors import HeddleError
+from heddle.core.frontend.export import export_model
+from heddle.core.interpret import evaluate
+from heddle.core.ir import Graph, Value
+from heddle.core.pattern import subgraph
+from heddle.core.plugin import Backend, Region, Tolerance
+from heddle.core.runtime.device import Device
+from heddle.core.runtime.executable import Executable
+from heddle.core.runtime.schedule import Schedule, Step, TensorSpec
+from heddle.partition import Demands
+from heddle.testing.compare import differences
+
+Arrays = Mapping[str, NDArray[Any]]
+Devices = Mapping[str, Device | Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One region: what differs when it is given the reference's own inputs, nothing where all is well.
+
+    `node` is the first node that differs by itself, `model` the file with the smallest part that does.
+    """
+
+    region: str
+    backend: str
+    nodes: tuple[str, ...]
+    difference: str = ""
+    node: str = ""
+    model: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.difference
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The verdicts of all regions, in the order in which they run."""
+
+    regions: tuple[Verdict, ...]
+
+    @property
+    def ok(self) -> bool:
+        return all(verdict.ok for verdict in self.regions)
+
+    @property
+    def first(self) -> Verdict | None:
+        """The first region that differs."""
+        return next((verdict for verdict in self.regions if not verdict.ok), None)
+
+
+def verify(
+    model: Source,
+    backends: Sequence[str | Backend] = (HOST,),
+    inputs: Arrays | None = None,
+    shapes: Shapes | None = None,
+    *,
+    place: str = "order",
+    demands: Demands | None = None,
+    options: Options | None = None,
+    devices: Devices | None = None,
+    folder: Path | None = None,
+    seed: int = 0,
+) -> Verification:
+    """Run each region of a model on its device with the inputs that the reference computes, and compare.
+
+    Integers must be equal and floats within the tolerance of each region's backend. `inputs` are made up from `seed`
+    where they are not given; what differs is written to `folder`, as an ONNX model with its inputs beside it.
+    """
+    opened = open_backends(backends, options)
+    made = plan(model, opened, shapes, place=place, demands=demands)
+    executable = compile(model, opened, shapes, place=place, demands=demands, devices=devices)
+    if not executable.schedules:
+        raise HeddleError("verify: the shapes of the inputs are open; fix them with `shapes` (--shape)")
+    whole = made.inline()
+    given = _made_up(whole.inputs, seed) if inputs is None else inputs
+    known: dict[str, Any] = {value.name: array for value, array in whole.constants.items()}
+    known |= {value.name: given[value.name] for value in whole.inputs}
+    with np.errstate(all="ignore"):
+        evaluate(whole, given, lambda value, result: known.__setitem__(value.name, result))
+    by_name = {backend.name: backend for backend in opened}
+    steps = {step.name: step for step in executable.schedules[0].steps}
+    examined = _Examined(known, devices or {}, folder)
+    with executable:
+        return Verification(
+            tuple(examined.region(region, steps[region.name], by_name[region.backend]) for region in made.regions)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Examined:
+    """The reference's value of everything in the model, and where to run parts of it."""
+
+    known: Mapping[str, Any]
+    devices: Devices
+    folder: Path | None
+
+    def region(self, region: Region, step: Step, backend: Backend) -> Verdict:
+        names = tuple(dict.fromkeys(node.name for node in region.body.nodes if node.name))
+        difference = self._step(region, step, backend.tolerance)
+        if not difference:
+            return Verdict(region.name, region.backend, names)
+        part, node = self._smallest(region, backend)
+        model = self._write(part, region.name)
+        return Verdict(region.name, region.backend, names, difference, node, model)
+
+    def _step(self, region: Region, step: Step, tolerance: Tolerance) -> str:
+        """What differs when the region's own artifact runs alone."""
+        ports = step.artifact.signature
+        inputs = tuple(
+            TensorSpec(name, port.dtype, port.shape) for name, port in zip(step.inputs, ports.inputs, strict=True)
+        )
+        outputs = tuple(
+            TensorSpec(name, port.dtype, port.shape) for name, port in zip(step.outputs, ports.outputs, strict=True)
+        )
+        schedule = Schedule(inputs, outputs, step.outputs, (step,), {})
+        with Executable(region.name, inputs, outputs, [schedule], devices=self.devices) as alone:
+            return self._differs(alone, step.inputs, step.outputs, tolerance)
+
+    def _differs(
+        self, executable: Executable, inputs: Sequence[str], outputs: Sequence[str], tolerance: Tolerance
+    ) -> str:
+        try:
+            found = [np.asarray(array) for array in executable(*(self.known[name] for name in inputs))]
+        except HeddleError as error:
+            return f"it fails: {error}"
+        return differences(outputs, found, [np.asarray(self.known[name]) for name in outputs], tolerance)
+
+    def _smallest(self, region: Region, backend: Backend) -> tuple[Graph, str]:
+        """The first part of a region that differs by itself, and its node; all of it when none does alone."""
+        parts = [match.body for match in region.matches] or [
+            subgraph(region.body, [node], node.name or "node") for node in region.body.nodes
+        ]
+        position = {value: at for at, node in enumerate(region.body.nodes) for value in node.results}
+        parts.sort(key=lambda part: max(position.get(value, 0) for value in part.outputs))
+        for part in parts:
+            if self._part(part, backend):
+                return part, part.nodes[-1].name or part.outputs[0].name
+        return region.body, region.body.nodes[0].name or region.body.outputs[0].name
+
+    def _part(self, part: Graph, backend: Backend) -> str:
+        host = [] if backend.name == HOST else [HOST]
+        try:
+            executable = compile(export_model(part), [backend, *host], devices=self.devices)
+        except HeddleError as error:
+            return f"it does not compile: {error}"
+        with executable:
+            return self._differs(
+                executable, [v.name for v in part.inputs], [v.name for v in part.outputs], backend.tolerance
+            )
+
+    def _write(self, part: Graph, name: str) -> str:
+        if self.folder is None:
+            return ""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{name}.onnx"
+        onnx.save(export_model(part), path)
+        np.savez(path.with_suffix(".npz"), **{value.name: self.known[value.name] for value in part.inputs})
+        return str(path)
+
+
+def _made_up(values: Sequence[Value], seed: int) -> dict[str, NDArray[Any]]:
+    return random_inputs([spec(value) for value in values], seed)
