@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from heddle.commands import bench, cache, compile, demo, explain, new_backend, plugins, quantize, run, verify
+from heddle.commands import bench, cache, compile, demo, explain, new_backend, plugins, profile, quantize, run, verify
 from heddle.commands.display import ERR, OUT
 from heddle.core.errors import HeddleError
 from heddle.core.plugin import plugins as found_plugins
