@@ -76,10 +76,15 @@ def through_views(steps: Sequence[Step]) -> list[Step]:
     for step in steps:
         if isinstance(step, View):
             views[step.output] = step.source
-        elif isinstance(step, Compute):
+        elif isinstance(step, Compute) and not _has_shape_of_its_own(step):
             step = replace(step, body=rewrite(step.body, leaf=lambda item: _behind(item, views)))
         result.append(step)
     return result
+
+
+def _has_shape_of_its_own(step: Compute) -> bool:
+    """Whether a step stands for a kernel that knows its operands by value and shape, so that views stay views."""
+    return any(item.op in ("contraction", "rows") for item in walk(step.body))
 
 
 def _behind(item: Load, views: Mapping[Value, Value]) -> Expr | None:
