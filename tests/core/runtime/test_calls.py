@@ -226,9 +226,7 @@ class TestSymbols:
         exe = self.build(make, [])
         with pytest.raises(InputError) as caught:
             exe(np.ones(3, np.float32), np.ones(4, np.float32))
-        assert str(caught.value) == (
-            "input 'b': dimension N is 4 here and 3 in 'a'; it must be the same everywhere"
-        )
+        assert str(caught.value) == ("input 'b': dimension N is 4 here and 3 in 'a'; it must be the same everywhere")
 
     def test_a_loaded_file_has_only_what_was_compiled(self, make, tmp_path):
         from heddle.core.runtime.executable import load
