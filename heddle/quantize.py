@@ -114,6 +114,10 @@ def _modern(model: ModelProto) -> ModelProto:
     result.CopyFrom(model)
     for value in [value for value in result.graph.input if value.name in known]:
         result.graph.input.remove(value)
+    read = {name for node in result.graph.node for name in node.input} | {value.name for value in result.graph.output}
+    if not any(a.type == a.GRAPH for node in result.graph.node for a in node.attribute):
+        for constant in [each for each in result.graph.initializer if each.name not in read]:
+            result.graph.initializer.remove(constant)  # onnxruntime would warn of each
     for number, node in enumerate(result.graph.node):
         node.name = node.name or f"{node.op_type}_{number}"  # `keep` and the report need names
     version = next((each.version for each in result.opset_import if each.domain in ("", "ai.onnx")), OPSET)
