@@ -9,7 +9,7 @@ from pathlib import Path
 
 from heddle.core.errors import HeddleError
 
-DEPTHS = ("library", "codegen")
+DEPTHS = ("library", "intrinsic", "codegen")
 
 
 def write_scaffold(name: str, depth: str, folder: Path) -> tuple[Path, ...]:

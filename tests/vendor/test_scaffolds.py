@@ -73,7 +73,7 @@ def test_the_library_takes_the_convolutions_of_a_detector(tmp_path):
     [
         ("Mine", "library", "new-backend: the name is 'Mine', lower-case letters, digits and _ are expected"),
         ("class", "library", "new-backend: the name is 'class', lower-case letters, digits and _ are expected"),
-        ("mine", "deep", "new-backend: the depth is 'deep', it is one of library, codegen"),
+        ("mine", "deep", "new-backend: the depth is 'deep', it is one of library, intrinsic, codegen"),
     ],
 )
 def test_what_is_refused(name, depth, message, tmp_path):

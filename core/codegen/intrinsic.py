@@ -1,0 +1,259 @@
+"""A vendor's inner instruction in generated loops: found where the loops mean what it means, tiled, and called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from heddle.core.codegen.affine import Affine, Axis, flatten, of_axis
+from heddle.core.codegen.emit import attributes
+from heddle.core.codegen.llvm import Function
+from heddle.core.codegen.lower import Lowering, Step
+from heddle.core.codegen.target import Target
+from heddle.core.codegen.template import Argument, Functions, template
+from heddle.core.codegen.tensor import Compute, Load, load, rewrite, walk
+from heddle.core.codegen.values import Index, Type, Value
+from heddle.core.errors import BackendError
+from heddle.core.ir import Graph, Names, TensorType, dtype_named
+from heddle.core.ir import Value as Tensor
+from heddle.core.ir.types import DType
+from heddle.core.ops.scalar import Expr, argument
+from numpy.typing import NDArray
+
+_ELEMENTS = {
+    "float32": "float", "float64": "double", "float16": "half", "bfloat16": "bfloat", "int8": "i8", "uint8": "i8",
+    "int16": "i16", "uint16": "i16", "int32": "i32", "uint32": "i32", "int64": "i64", "uint64": "i64",
+}  # fmt: skip
+"""LLVM's names of the element types."""
+
+_COMMUTATIVE = frozenset({"add", "mul", "min", "max", "and", "or", "xor"})
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """One operand of an instruction: the address of its first element, and its steps along rows and columns."""
+
+    address: Value
+    element: Type
+    rows: int
+    columns: int
+
+    def at(self, f: Function, row: Index, column: Index) -> Value:
+        """The address of an element."""
+        return f.gep(self.address, f.plus(f.times(row, self.rows), f.times(column, self.columns)), self.element)
+
+
+Emit = Callable[[Function, Matrix, Matrix, Matrix], None]
+"""Appends the instruction to a function under construction, over (accumulator, a, b)."""
+
+
+@dataclass(frozen=True)
+class Intrinsic:
+    """An instruction that, for all i < m and j < n, does `acc[i, j] = meaning(acc[i, j], a[i, k], b[k, j])` for k < k.
+
+    `meaning` is an ordinary function of three scalars; loops that compute the same are found by unification with it.
+    `dtypes` are those of a, b and the accumulator. `dense` demands that the elements of b and of the accumulator are
+    neighbours along j.
+    """
+
+    name: str
+    tile: tuple[int, int, int]
+    meaning: Callable[[Expr, Expr, Expr], Expr]
+    emit: Emit
+    dtypes: tuple[str, str, str] = ("float32", "float32", "float32")
+    dense: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class _Nest:
+    """Where an intrinsic fits a computation: its operands, and the axes that its tile lies along."""
+
+    a: Load
+    b: Load
+    m: Axis
+    n: Axis
+    k: Axis
+    around: tuple[Axis, ...]
+
+
+@dataclass(eq=False)
+class Intrinsics:
+    """The strategy (see `compile_region`) that calls these intrinsics, the first that fits; `used` counts the calls."""
+
+    known: Sequence[Intrinsic]
+    used: dict[str, int] = field(default_factory=dict)
+
+    def take(self, lowering: Lowering) -> bool:
+        return False
+
+    def improve(
+        self, graph: Graph, steps: Sequence[Step], tables: dict[Tensor, NDArray[Any]], names: Names, target: Target
+    ) -> list[Step]:
+        made: list[Step] = []
+        for step in steps:
+            made += self._improved(step, names, target)
+        return made
+
+    def _improved(self, step: Step, names: Names, target: Target) -> Sequence[Step]:
+        folds = [e for e in walk(step.body) if e.op == "fold"] if type(step) is Compute else []
+        if len({id(item) for item in folds}) != 1:
+            return [step]
+        assert isinstance(step, Compute)
+        for intrinsic in self.known:
+            nest = fit(intrinsic, step, folds[0])
+            if nest is not None:
+                self.used[intrinsic.name] = self.used.get(intrinsic.name, 0) + 1
+                return tiled(intrinsic, step, folds[0], nest, names, target)
+        return [step]
+
+
+def fit(intrinsic: Intrinsic, step: Compute, fold: Expr) -> _Nest | None:
+    """How an intrinsic's tile lies in a computation; None when it means something else, or the sizes do not divide."""
+    initial, element = fold.args
+    axes = (*step.axes, *fold.value.axes)
+    if initial.op != "const" or initial.value != 0 or any(axis.extent == 0 for axis in axes):
+        return None
+    a, b, acc = (argument(i + 1, _dtype(name)) for i, name in enumerate(intrinsic.dtypes))
+    acc = argument(0, acc.dtype)
+    meaning = intrinsic.meaning(acc, a, b)
+    if meaning.dtype != acc.dtype or fold.dtype != acc.dtype:
+        return None
+    computed = rewrite(fold.value.combine, arguments=[argument(0, fold.dtype), element])
+    for bound in unified(meaning, computed, {}):
+        if 1 not in bound or 2 not in bound:
+            raise BackendError(f"intrinsic {intrinsic.name!r}: its meaning must read a and b")
+        left, right = bound[1].value, bound[2].value
+        a_steps, b_steps = _steps(left, axes), _steps(right, axes)
+        if a_steps is None or b_steps is None:
+            continue
+        nest = _placed(intrinsic, step.axes, fold.value.axes, left, right, a_steps, b_steps)
+        if nest is not None:
+            return nest
+    return None
+
+
+def _placed(
+    intrinsic: Intrinsic,
+    outer: Sequence[Axis],
+    inner: Sequence[Axis],
+    a: Load,
+    b: Load,
+    a_steps: Mapping[Axis, int],
+    b_steps: Mapping[Axis, int],
+) -> _Nest | None:
+    m, n, k = intrinsic.tile
+    rows = [axis for axis in outer if a_steps[axis] and not b_steps[axis] and axis.extent % m == 0]
+    columns = [axis for axis in outer if b_steps[axis] and not a_steps[axis] and axis.extent % n == 0]
+    if intrinsic.dense:
+        columns = [axis for axis in columns if b_steps[axis] == 1 and axis is outer[-1]]
+    depths = [axis for axis in inner if a_steps[axis] and b_steps[axis] and axis.extent % k == 0]
+    if not (rows and columns and depths):
+        return None
+    chosen = tuple(max(axes, key=lambda axis: axis.extent) for axes in (rows, columns, depths))
+    around = tuple(axis for axis in (*outer, *inner) if axis not in chosen and axis.extent != 1)
+    return _Nest(a, b, *chosen, around)
+
+
+def tiled(
+    intrinsic: Intrinsic, step: Compute, fold: Expr, nest: _Nest, names: Names, target: Target
+) -> Sequence[Step]:
+    """The computation as loops around the intrinsic; what is done to the sum follows as a step of its own."""
+    shape = tuple(axis.extent for axis in step.axes)
+    whole = step.body is fold and step.at is None
+    sums = step.output if whole else names.fresh(f"{step.output.name}.sum", TensorType(fold.dtype, shape))
+    arguments = [Argument(nest.a.source), Argument(nest.b.source), Argument(sums)]
+    kernel = template(
+        sums, [nest.a.source, nest.b.source], arguments, _functions(intrinsic, step.axes, nest, target), node=step.node
+    )
+    if whole:
+        return [kernel]
+    summed = load(sums, *map(of_axis, step.axes))
+    return [kernel, Compute(step.output, step.axes, _swapped(step.body, fold, summed), step.at, step.node)]
+
+
+def _functions(intrinsic: Intrinsic, outer: Sequence[Axis], nest: _Nest, target: Target) -> Functions:
+    def functions(name: str) -> list[Function]:
+        everything = (*nest.around, nest.m, nest.n, nest.k)
+        a_type, b_type, acc_type = (Type(_ELEMENTS[dtype]) for dtype in intrinsic.dtypes)
+        steps: dict[Axis, int] = {}
+        size = 1
+        for axis in reversed(outer):
+            steps[axis] = size
+            size *= axis.extent
+        a_steps, b_steps = (_steps(item, everything) or {} for item in (nest.a, nest.b))
+        f = Function(name, [("a", "ptr"), ("b", "ptr"), ("acc", "ptr")], attributes=attributes(target))
+        f.fill(f["acc"], 0, size * acc_type.bits // 8)
+        tile = dict(zip((nest.m, nest.n, nest.k), intrinsic.tile, strict=True))
+        with ExitStack() as loops:
+            at = {axis: loops.enter_context(f.loop(0, axis.extent, tile.get(axis, 1))) for axis in everything}
+
+            def matrix(key: str, type: Type, start: int, steps: dict[Axis, int], rows: Axis, columns: Axis) -> Matrix:
+                offset: Index = start
+                for axis, index in at.items():
+                    offset = f.plus(offset, f.times(index, steps.get(axis, 0)))
+                return Matrix(f.gep(f[key], offset, type), type, steps.get(rows, 0), steps.get(columns, 0))
+
+            intrinsic.emit(
+                f,
+                matrix("acc", acc_type, 0, steps, nest.m, nest.n),
+                matrix("a", a_type, _offset(nest.a).constant, a_steps, nest.m, nest.k),
+                matrix("b", b_type, _offset(nest.b).constant, b_steps, nest.k, nest.n),
+            )
+        return [f]
+
+    return functions
+
+
+def unified(meaning: Expr, found: Expr, bound: Mapping[int, Expr]) -> Iterator[dict[int, Expr]]:
+    """Every way in which an expression is the meaning, with what each argument stands for."""
+    if meaning.op == "arg":
+        number = int(meaning.value)
+        fits = (found.op == "arg" and found.value == 0) if number == 0 else found.op == "load"
+        if fits and meaning.dtype == found.dtype and bound.get(number, found) is found:
+            yield {**bound, number: found}
+        return
+    same = (meaning.op, meaning.dtype, meaning.value, len(meaning.args)) == (
+        found.op, found.dtype, found.value, len(found.args),
+    )  # fmt: skip
+    if not same:
+        return
+    orders = [found.args, found.args[::-1]] if meaning.op in _COMMUTATIVE else [found.args]
+    for order in orders:
+        yield from _all_unified(meaning.args, order, bound)
+
+
+def _all_unified(
+    meanings: Sequence[Expr], found: Sequence[Expr], bound: Mapping[int, Expr]
+) -> Iterator[dict[int, Expr]]:
+    if not meanings:
+        yield dict(bound)
+        return
+    for first in unified(meanings[0], found[0], bound):
+        yield from _all_unified(meanings[1:], found[1:], first)
+
+
+def _offset(item: Load) -> Affine:
+    return flatten(item.indices, item.source.shape)
+
+
+def _steps(item: Load, axes: Sequence[Axis]) -> dict[Axis, int] | None:
+    """The steps of a load along axes; None when it reads in any other way, as behind a condition."""
+    offset = _offset(item)
+    if any(not isinstance(atom, Axis) for atom, _ in offset.terms):
+        return None
+    return {axis: offset.stride(axis) or 0 for axis in axes}
+
+
+def _swapped(expr: Expr, old: Expr, new: Expr) -> Expr:
+    if expr is old:
+        return new
+    args = tuple(_swapped(arg, old, new) for arg in expr.args)
+    return Expr(expr.op, expr.dtype, args, expr.value) if args else expr
+
+
+def _dtype(name: str) -> DType:
+    if name not in _ELEMENTS:
+        raise BackendError(f"intrinsic: its dtype is {name!r}, it is one of {', '.join(_ELEMENTS)}")
+    return dtype_named(name)
