@@ -17,8 +17,6 @@ from heddle.core.pattern import attribute
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-FEW_CHANNELS = 4
-"""Up to so many input channels the library reads row-major images as fast as others."""
 
 
 def lower_chain(lowering: Lowering, chain: Chain) -> None:
@@ -44,9 +42,7 @@ def _convolution(lowering: Lowering, chain: Chain) -> None:
     elif groups > 1:
         weights = weights.reshape(groups, weights.shape[0] // groups, *weights.shape[1:])
     if integers is None:
-        source = lowering.tensor(x)
-        few = x.shape[1] <= FEW_CHANNELS and groups == 1 and lowering.tensors[source].strides == dense(x.shape)
-        source = source if few and not transposed else lowering.laid(source, channels_last)
+        source = lowering.image(x)
     else:
         source = lowering.laid(lowering.tensor(integers[0].raw), channels_last)
     after, scaled = _drain(lowering, chain, integers)

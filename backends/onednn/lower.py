@@ -225,10 +225,8 @@ def _fuses(graph: Graph, chain: Chain, node: Node) -> bool:
 def _spreads(other: tuple[int, ...], whole: tuple[int, ...]) -> bool:
     """Whether an operand's shape is one that the library fuses well: whole, along one axis, or one number."""
     other = (1,) * (len(whole) - len(other)) + other
-    return (
-        other == whole
-        or (all(o in (1, w) for o, w in zip(other, whole, strict=True))
-        and sum(o != 1 for o in other) <= 1)
+    return other == whole or (
+        all(o in (1, w) for o, w in zip(other, whole, strict=True)) and sum(o != 1 for o in other) <= 1
     )
 
 

@@ -81,8 +81,8 @@ def _layer_norm(lowering: Lowering, node: Node) -> None:
     shift = rest[0] if rest else None
     if shift is not None:
         arguments[SHIFT] = lowering.plain(shift)
-    # dnnl_use_scale is 8, dnnl_use_shift is 16.
-    numbers = {"epsilon": float(attribute(node, "epsilon")), "flags": 8 | (16 if shift is not None else 0)}
+    # dnnl_use_scale is 2, dnnl_use_shift is 4.
+    numbers = {"epsilon": float(attribute(node, "epsilon")), "flags": 2 | (4 if shift is not None else 0)}
     lowering.run("layer_normalization", arguments, numbers=numbers)
 
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 from heddle.backends.onednn.windows import windows
-from heddle.core.ir import Node, TensorType
+from heddle.core.ir import Node, TensorType, Value
 from heddle.core.pattern import (
     Match,
     Pattern,
     attr,
     const,
     dtype,
+    either,
     maybe,
     maybe_const,
     ops,
@@ -75,7 +76,7 @@ def _averages_fit(match: Match) -> str | None:
 
 
 def _bias_fits(match: Match) -> str | None:
-    c = match.value("c")
+    c = _main(match).inputs[2] if len(_main(match).inputs) > 2 else None
     if c is None:
         return None
     rows, columns = match.outputs[0].shape
@@ -164,19 +165,26 @@ def _two(op: str) -> Pattern:
     return pattern(op.lower(), conditions=types, where=both(_broadcasts))(pair)
 
 
+def stored(name: str, plain: Value) -> Value:
+    """A constant operand, as it is or stored as integers."""
+    scale, zero = const(f"{name}_scale"), maybe_const(f"{name}_zero_point")
+    found: Value = either(ops.DequantizeLinear(const(f"{name}_stored"), scale, zero), plain)
+    return found
+
+
 @pattern("convolution", conditions=[dtype("x").equals("float32"), rank("x").between(3, 5)], where=both(_windows_fit))
 def convolution(x, b):  # type: ignore[no-untyped-def]
-    return ops.Conv(x, const("w"), maybe(b), label="conv")
+    return ops.Conv(x, stored("w", const("w")), maybe(stored("b", b)), label="conv")
 
 
 @pattern("deconvolution", conditions=[dtype("x").equals("float32"), rank("x").between(3, 5)], where=both(_windows_fit))
 def deconvolution(x, b):  # type: ignore[no-untyped-def]
-    return ops.ConvTranspose(x, const("w"), maybe(b), label="conv")
+    return ops.ConvTranspose(x, stored("w", const("w")), maybe(stored("b", b)), label="conv")
 
 
 @pattern("matmul", conditions=[dtype("x").equals("float32"), rank("x").at_least(2), rank("w").at_least(2)], where=known)
 def matmul(x, w):  # type: ignore[no-untyped-def]
-    return ops.MatMul(x, w)
+    return ops.MatMul(x, stored("w", w))
 
 
 @pattern(
@@ -185,7 +193,7 @@ def matmul(x, w):  # type: ignore[no-untyped-def]
     where=both(_bias_fits),
 )
 def gemm(x, w, c):  # type: ignore[no-untyped-def]
-    return ops.Gemm(x, w, maybe(c), label="gemm")
+    return ops.Gemm(x, stored("w", w), maybe(stored("c", c)), label="gemm")
 
 
 @pattern("clip", conditions=[dtype("x").equals("float32"), rank("x").at_least(1)], where=known)

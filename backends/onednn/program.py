@@ -76,7 +76,7 @@ def dense(dims: tuple[int, ...]) -> tuple[int, ...]:
 
 def channels_last(dims: tuple[int, ...]) -> tuple[int, ...]:
     """The strides of memory in which channels lie side by side."""
-    batch, channels, *spatial = dims
+    _, channels, *spatial = dims
     inner = tuple(channels * stride for stride in dense(tuple(spatial)))
     return (channels * prod(spatial), 1, *inner)
 
