@@ -26,7 +26,7 @@ from heddle.core.codegen.target import Target
 from heddle.core.codegen.values import I8, I32, constant
 from numpy.typing import NDArray
 
-from heddle.measure.native import aligned, peak, repeated
+from heddle.core.codegen.native import aligned, peak, repeated
 from heddle.measure.timing import interleaved, pin
 
 Array = NDArray[Any]

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from heddle.commands import bench, cache, compile, demo, explain, new_backend, plugins, profile, quantize, run, verify
+from heddle.commands import bench, cache, compile, demo, explain, new_backend, plugins, profile, quantize, run, tune, verify
 from heddle.commands.display import ERR, OUT
 from heddle.core.errors import HeddleError
 from heddle.core.plugin import plugins as found_plugins
@@ -29,6 +29,7 @@ app.command("run")(run.command)
 app.command("profile")(profile.command)
 app.command("quantize")(quantize.command)
 app.command("bench")(bench.command)
+app.command("tune")(tune.command)
 app.command("explain")(explain.command)
 app.command("verify")(verify.command)
 app.command("new-backend")(new_backend.command)

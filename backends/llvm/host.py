@@ -6,13 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from heddle.backends.llvm.choices import Choices, from_json, multiplications, to_json
+from heddle.backends.llvm.measuring import prepared
 from heddle.backends.llvm.strategy import Kernels
 from heddle.core.codegen import compile_region, refusal
 from heddle.core.codegen import target as targets
+from heddle.core.codegen.region import program
 from heddle.core.codegen.target import Target
 from heddle.core.errors import BackendError
 from heddle.core.ir import Node
 from heddle.core.plugin import Backend, Region
+from heddle.core.plugin.tuning import Choice, Problem, read_choices
 from heddle.core.runtime.artifact import Artifact
 
 _TARGETS: dict[str, Callable[[], Target]] = {
@@ -30,11 +34,13 @@ class HostOptions:
     """`target` is the machine to compile for: this one, or a baseline that more machines can run.
 
     `strict_math` keeps to sums of products in the order of their definition, without minimal filtering, and to
-    numbers too small for a normal float.
+    numbers too small for a normal float. `tuning` is a file of records that `heddle tune` wrote: kernels are made as
+    they choose.
     """
 
     target: Literal["native", "x86-64", "avx2", "avx512", "amx", "aarch64"] = "native"
     strict_math: bool = False
+    tuning: str = ""
 
 
 class Host(Backend):
@@ -49,8 +55,27 @@ class Host(Backend):
 
     def compile(self, region: Region) -> Artifact:
         strict = self.options.strict_math
-        made = compile_region(region.body, self.target, Kernels(strict), flush=not strict)
-        return replace(made, backend=self.name)
+        choices = self._choices
+        made = compile_region(region.body, self.target, Kernels(strict, choices), flush=not strict)
+        meta = {**made.meta, "tuning": choices.digest()} if choices.taken else made.meta
+        return replace(made, backend=self.name, meta=meta)
+
+    def problems(self, region: Region) -> list[Problem]:
+        choices = self._choices
+        program(region.body, self.target, Kernels(self.options.strict_math, choices))
+        return [Problem(choices.key(kernel), str(kernel), kernel, multiplications(kernel)) for kernel in choices.asked]
+
+    def candidates(self, problem: Problem) -> list[Choice]:
+        return [to_json(schedule) for schedule in self._choices.candidates(problem.payload)]
+
+    def measurement(self, problem: Problem, choice: Choice) -> Callable[[], float]:
+        return prepared(problem.payload, from_json(choice), self.target)
+
+    @property
+    def _choices(self) -> Choices:
+        path = self.options.tuning
+        known = read_choices(path, self.name) if path else {}
+        return Choices(self.target, self.options.strict_math, known)
 
     @property
     def target(self) -> Target:

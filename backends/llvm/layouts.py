@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from heddle.backends.llvm.choices import Choices
 from heddle.backends.llvm.convolutions import F32, Sliding, is_direct, sliding_of
 from heddle.backends.llvm.fusion import Uses, identity, is_pointwise, read_by
 from heddle.backends.llvm.products import located
@@ -98,10 +99,10 @@ class Layouts:
         tables: dict[Value, Array],
         names: Names,
         target: Target,
-        strict: bool,
+        choices: Choices,
     ) -> None:
         self.graph, self.steps, self.tables, self.names = graph, list(steps), tables, names
-        self.target, self.strict, self.lanes = target, strict, target.lanes(4)
+        self.target, self.choices, self.lanes = target, choices, target.lanes(4)
         self.uses = Uses.of(steps, graph.outputs)
         self.halos: dict[Value, tuple[int, int, int, int]] = {}
         self.fills: dict[Value, int] = {}
@@ -406,16 +407,15 @@ class Layouts:
         room = 0
         if alone and sliding.groups > 1:
             single = depthwise.Depthwise(source.image, out.image, sliding.window)
-            plan = depthwise.default(single, target)
+            plan = self.choices(single)
             packed = depthwise.pack(weights, single)
             make: Functions = lambda name: depthwise.depthwise(name, target, single, plan, tail)  # noqa: E731
-        elif sliding.quantized is None and self._filtering_pays(problem):
-            filtered = winograd.default(problem, target)
+        elif isinstance(schedule := self.choices(problem), winograd.Schedule):
+            filtered = schedule
             packed = winograd.pack(weights, problem, target, filtered)
             room = winograd.scratch_bytes(problem, filtered)
             make = lambda name: winograd.winograd(name, target, problem, filtered, tail)  # noqa: E731
         else:
-            schedule = conv.default(problem, target)
             packed = conv.pack(weights, problem, target, schedule)
             make = lambda name: conv.conv(name, target, problem, schedule, tail)  # noqa: E731
         table = self.table(f"{sliding.weights.name}.packed", packed)
@@ -434,12 +434,6 @@ class Layouts:
         scale = self.channels(f"{sliding.weights.name}.scale", sliding.quantized.scale)
         places = (Place((0, self.lanes, 0, 0), 1, kind) for kind in (I32, FLOAT))
         return dequantizing(tail, *places), [Argument(shift), Argument(scale)]
-
-    def _filtering_pays(self, problem: conv.Conv) -> bool:
-        """Whether minimal filtering is allowed, possible and faster."""
-        if self.strict or not winograd.applies(problem):
-            return False
-        return winograd.cycles(problem, self.target) < conv.cycles(problem, self.target)
 
     def _add(
         self,

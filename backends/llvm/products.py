@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from heddle.backends.llvm.choices import Choices
 from heddle.backends.llvm.tails import fits, operands_of, tail_of
 from heddle.core.codegen.affine import Affine, Axis, flatten
 from heddle.core.codegen.kernels import gemm
@@ -117,7 +118,9 @@ class _Dimension:
     axis: Axis
 
 
-def kernel_of(step: Compute, tables: dict[Value, Array], names: Names, target: Target) -> Template | None:
+def kernel_of(
+    step: Compute, tables: dict[Value, Array], names: Names, target: Target, choices: Choices
+) -> Template | None:
     """The step that computes a product by a kernel; None if it is none, or lies in memory as no kernel takes it."""
     product = match_product(step)
     if product is None:
@@ -154,7 +157,7 @@ def kernel_of(step: Compute, tables: dict[Value, Array], names: Names, target: T
     )
     places = [(item, place(strided, lane)) for item, strided, lane in lanes]
     tail = tail_of(target, product.body, product.leaf, places)
-    schedule = gemm.default(problem, target)
+    schedule: gemm.Schedule = choices(problem)
     weights = right.value
     offset = right.origin * 4
     if constant is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from heddle.backends.llvm.choices import Choices
 from heddle.backends.llvm.convolutions import Dequantized, sliding_of, take_dequantized, take_sliding
 from heddle.backends.llvm.fusion import (
     into_one_reader,
@@ -30,9 +31,9 @@ from numpy.typing import NDArray
 class Kernels:
     """The strategy of kernel templates."""
 
-    def __init__(self, strict: bool = False) -> None:
-        """`strict` keeps to sums in the order of their definition: no minimal filtering."""
-        self.strict = strict
+    def __init__(self, strict: bool = False, choices: Choices | None = None) -> None:
+        """`strict` keeps to sums in the order of their definition: no minimal filtering. `choices` are schedules."""
+        self.strict, self.choices = strict, choices
         self.dequantized: dict[Value, Dequantized] = {}
 
     def take(self, lowering: Lowering) -> bool:
@@ -48,14 +49,15 @@ class Kernels:
         steps = into_one_reader(steps, graph.outputs, _is_product, _is_product)
         steps = into_one_reader(steps, graph.outputs, _is_sliding, accepts_tail)
         steps = _needed(steps, graph.outputs)
-        steps = Layouts(graph, steps, tables, names, target, self.strict).run()
-        return _needed([_kernel(step, tables, names, target) for step in steps], graph.outputs)
+        choices = self.choices or Choices(target, self.strict)
+        steps = Layouts(graph, steps, tables, names, target, choices).run()
+        return _needed([_kernel(step, tables, names, target, choices) for step in steps], graph.outputs)
 
 
-def _kernel(step: Step, tables: dict[Value, NDArray[Any]], names: Names, target: Target) -> Step:
+def _kernel(step: Step, tables: dict[Value, NDArray[Any]], names: Names, target: Target, choices: Choices) -> Step:
     if not isinstance(step, Compute) or isinstance(step, Template):
         return step
-    return rows_of(step, target) or kernel_of(step, tables, names, target) or step
+    return rows_of(step, target) or kernel_of(step, tables, names, target, choices) or step
 
 
 def _is_sliding(step: Compute) -> bool:

@@ -28,7 +28,7 @@ def onnxruntime(model: ModelProto, feed: Feed) -> Run:
 
 def openvino(model: ModelProto, feed: Feed) -> Run:
     """OpenVINO's CPU plugin on one thread, held to float32: by default it may compute in bfloat16."""
-    import openvino as ov
+    import openvino as ov  # type: ignore[import-untyped, import-not-found, unused-ignore] # carries no types
 
     settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     compiled = ov.Core().compile_model(ov.Core().read_model(model.SerializeToString()), "CPU", settings)

@@ -67,6 +67,6 @@ def svg(comparisons: Sequence[Comparison]) -> str:
             fill = _COLOURS[number % len(_COLOURS)]
             parts.append(f'<rect x="{_LABEL}" y="{y}" width="{ratio * scale:.1f}" height="{_BAR - 2}" fill="{fill}"/>')
             parts.append(f'<text x="{_LABEL + ratio * scale + 5:.1f}" y="{y + 11}">{ratio:.2f}</text>')
-    x = _LABEL + scale
-    parts.append(f'<line x1="{x:.1f}" y1="{_TOP - 4}" x2="{x:.1f}" y2="{height - 4}" stroke="#222222"/>')
+    mark = _LABEL + scale
+    parts.append(f'<line x1="{mark:.1f}" y1="{_TOP - 4}" x2="{mark:.1f}" y2="{height - 4}" stroke="#222222"/>')
     return "\n".join([*parts, "</svg>\n"])

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
 from heddle.core.codegen.build import Unit, shared_object, units_of
 from heddle.core.codegen.llvm import Function, module
 from heddle.core.codegen.target import Target
 from heddle.core.codegen.values import F32, I8, I32, PTR, constant
+from numpy.typing import NDArray
 
 Array = NDArray[Any]
 POINTERS = 8

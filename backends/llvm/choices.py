@@ -1,0 +1,127 @@
+"""Which schedule each kernel gets: what the model of the machine prefers, or what was measured to be faster."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+from heddle.core.codegen.kernels import conv, depthwise, gemm, winograd
+from heddle.core.codegen.target import Target
+from heddle.core.errors import BackendError
+
+Kernel = gemm.Gemm | conv.Conv | depthwise.Depthwise
+Schedule = gemm.Schedule | conv.Schedule | winograd.Schedule | depthwise.Schedule
+
+_TEMPLATES: dict[type[Any], ModuleType] = {
+    gemm.Schedule: gemm,
+    conv.Schedule: conv,
+    winograd.Schedule: winograd,
+    depthwise.Schedule: depthwise,
+}
+_NAMES = {module.__name__.rpartition(".")[2]: kind for kind, module in _TEMPLATES.items()}
+
+
+class Choices:
+    """The schedules of the kernels of one machine; remembers which problems it was asked about and what it took.
+
+    `known` are choices by the problem's key, as JSON values. `strict` rules out minimal filtering.
+    """
+
+    def __init__(self, target: Target, strict: bool = False, known: Mapping[str, Mapping[str, Any]] | None = None):
+        self.target, self.strict, self.known = target, strict, known or {}
+        self.asked: list[Kernel] = []
+        self.taken: dict[str, Mapping[str, Any]] = {}
+
+    def __call__(self, problem: Kernel) -> Any:
+        """The schedule of a problem, of one of the kinds that its kernels take."""
+        self.asked.append(problem)
+        key = self.key(problem)
+        if key not in self.known:
+            return self.default(problem)
+        schedule = from_json(self.known[key])
+        if schedule not in self.candidates(problem):
+            raise BackendError(
+                f"host: the tuning records choose {schedule} for {problem}, which this version does not offer; "
+                "tune again with a new file"
+            )
+        self.taken[key] = self.known[key]
+        return schedule
+
+    def key(self, problem: Kernel) -> str:
+        """What names a problem on this machine, and under these rules."""
+        text = repr((type(problem).__name__, problem, self.target, self._filtered(problem)))
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+    def digest(self) -> str:
+        """What was taken from the records, as a digest."""
+        return hashlib.sha256(json.dumps(self.taken, sort_keys=True).encode()).hexdigest()
+
+    def default(self, problem: Kernel) -> Schedule:
+        """What the model of the machine prefers."""
+        if isinstance(problem, gemm.Gemm):
+            return gemm.default(problem, self.target)
+        if isinstance(problem, depthwise.Depthwise):
+            return depthwise.default(problem, self.target)
+        if self._filtered(problem) and winograd.cycles(problem, self.target) < conv.cycles(problem, self.target):
+            return winograd.default(problem, self.target)
+        return conv.default(problem, self.target)
+
+    def candidates(self, problem: Kernel) -> list[Schedule]:
+        """The schedules worth measuring, the default first."""
+        return list(_candidates(problem, self.target, self._filtered(problem), self.default(problem)))
+
+    def _filtered(self, problem: Kernel) -> bool:
+        """Whether minimal filtering is allowed and possible."""
+        if self.strict or not isinstance(problem, conv.Conv) or not problem.source.scalar.floating:
+            return False
+        return winograd.applies(problem)
+
+
+@cache
+def _candidates(problem: Kernel, target: Target, filtered: bool, first: Schedule) -> tuple[Schedule, ...]:
+    found: list[Schedule] = [first]
+    if isinstance(problem, gemm.Gemm):
+        found += gemm.candidates(problem, target)
+    elif isinstance(problem, depthwise.Depthwise):
+        found += depthwise.candidates(problem, target)
+    else:
+        found += conv.candidates(problem, target)
+        if filtered:
+            found += winograd.candidates(problem, target)
+    return tuple(dict.fromkeys(found))
+
+
+def multiplications(problem: Kernel) -> float:
+    """How much work a problem is."""
+    if isinstance(problem, gemm.Gemm):
+        return math.prod(problem.batch) * problem.m * problem.n * problem.k
+    out, taps = problem.out, problem.window.taps
+    inputs = 1 if isinstance(problem, depthwise.Depthwise) else problem.source.channels // problem.groups
+    return out.batch * out.channels * out.height * out.width * taps * inputs
+
+
+def to_json(schedule: Schedule) -> dict[str, Any]:
+    """A schedule as a JSON value, with the name of its template."""
+    name = next(name for name, kind in _NAMES.items() if isinstance(schedule, kind))
+    return {"kernel": name, **asdict(schedule)}
+
+
+def from_json(value: Mapping[str, Any]) -> Schedule:
+    """The schedule of a JSON value; BackendError when it is none."""
+    fields = dict(value)
+    kind = _NAMES.get(fields.pop("kernel", ""))
+    try:
+        if kind is winograd.Schedule:
+            fields["product"] = gemm.Schedule(**fields["product"])
+        if kind is None:
+            raise TypeError("it names no kernel")
+        made: Schedule = kind(**fields)
+        return made
+    except (KeyError, TypeError) as error:
+        raise BackendError(f"host: the tuning records hold {dict(value)}, which is no schedule: {error}") from error
