@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from heddle.backends.onednn.library import BIAS, DST, SRC, WEIGHTS
-from heddle.backends.onednn.lower import Chain, Lowering, Quantized, fused, real_array
+from heddle.backends.onednn.lower import Chain, Lowering, Quantized, fused, operand_tensor, real_array
 from heddle.backends.onednn.operators import result_scale
-from heddle.backends.onednn.program import channels_last, dense
+from heddle.backends.onednn.program import Post, channels_last, dense
 from heddle.backends.onednn.windows import windows
 from heddle.core.ir import Node, Value
 from heddle.core.pattern import attribute
@@ -95,6 +95,8 @@ def _product(lowering: Lowering, chain: Chain) -> None:
     bias, after = _product_bias(lowering, chain, rest[0] if rest else None, after)
     whole = (rows, out.shape[-1]) if flat else out.shape
     post = fused(lowering, chain, after, None)
+    if rest and rest[0] is not None and bias is None:
+        post = (Post("add", tensor=operand_tensor(lowering, rest[0], whole, None)), *post)
     if flat and len(out.shape) != 2:
         post = tuple(_flattened(lowering, one, whole) for one in post)
     if bias is not None:
@@ -137,11 +139,10 @@ def _product_bias(
     """The bias of a product: Gemm's own, or a constant vector that the chain adds first."""
     columns = chain.value.shape[-1]
     if c is not None:
-        whole = prod(c.shape) == 1 != columns
+        if prod(c.shape) != columns or c.shape[-1:] != (columns,):
+            return None, after
         array = _known(lowering, c)
-        if array is not None:
-            return lowering.constant(np.broadcast_to(array.reshape(-1, columns if not whole else 1)[0], columns)), after
-        return lowering.plain(c), after
+        return (lowering.plain(c) if array is None else lowering.constant(array.reshape(-1))), after
     if after and after[0].op == "Add":
         value = chain.first.results[0]
         (other,) = (operand for operand in after[0].operands if operand != value)

@@ -94,9 +94,12 @@ class Lowering:
         """The same elements in this layout: the tensor itself, or a copy that later readers share."""
         one = self.tensors[tensor]
         wanted = layout(one.dims)
-        if same_order(one.dims, one.strides, wanted):
+        if one.strides == wanted:
             return tensor
         key = (tensor, wanted)
+        if key not in self.copies and same_order(one.dims, one.strides, wanted):
+            # The library knows a layout by its strides, those of axes of one element too.
+            self.copies[key] = self.view(tensor, one.dims, wanted)
         if key not in self.copies:
             self.copies[key] = self.add(one.dims, one.dtype, wanted, None)
             self.run("reorder", {SRC: tensor, DST: self.copies[key]})
