@@ -255,7 +255,7 @@ def _counterparts(plain: ModelProto, coded: ModelProto) -> dict[str, str]:
     """Activations of the float model that the quantized one dequantizes: their names there and here."""
     computed = {name for node in plain.graph.node for name in node.output} | {v.name for v in plain.graph.input}
     quantized = {node.output[0]: node.input[0] for node in coded.graph.node if node.op_type == "QuantizeLinear"}
-    found = {}
+    found: dict[str, str] = {}
     for node in coded.graph.node:
         if node.op_type == "DequantizeLinear" and node.input[0] in quantized:
             # An output of the graph keeps its name behind both nodes, all else before them.

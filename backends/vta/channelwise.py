@@ -348,7 +348,7 @@ def is_depthwise(config: Config, layer: Conv) -> bool:
 
 
 def _warm(layer: Conv) -> int:
-    extent = (layer.weights.shape[3] - 1) * layer.dilations[1] + 1
+    extent = (int(layer.weights.shape[3]) - 1) * layer.dilations[1] + 1
     return -(-extent // layer.strides[1]) - 1
 
 

@@ -163,7 +163,8 @@ def tilings(config: Config, layer: Conv) -> list[Tiling]:
 
 def _extent(layer: Conv, axis: int, size: int) -> int:
     """The rows or columns of input under so many rows or columns of output."""
-    return (size - 1) * layer.strides[axis] + (layer.weights.shape[2 + axis] - 1) * layer.dilations[axis] + 1
+    kernel = int(layer.weights.shape[2 + axis])
+    return (size - 1) * layer.strides[axis] + (kernel - 1) * layer.dilations[axis] + 1
 
 
 def _guess(config: Config, layer: Conv, tiling: Tiling, inputs: int, outputs: int, plane: int, taps: int) -> float:

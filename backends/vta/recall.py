@@ -28,7 +28,7 @@ def region_key(config: Config, region: Region) -> str:
     digest = hashlib.sha256(f"vta region {version()} {config.digest()} {region.name}\n{region.body}".encode())
     for value, array in region.body.constants.items():
         digest.update(f"{value.name} {array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     for match in region.matches:
         digest.update(f"{match.pattern.name} {[value.name for value in match.outputs]}".encode())
     return digest.hexdigest()

@@ -42,7 +42,7 @@ def command(
         devices={VTA: {"sim": sim}},
     )  # fmt: skip
     arrays = random_inputs(executable.inputs, 0) if inputs is None else read_arrays(inputs)
-    profile = executable.profile(**arrays)
+    profile = executable.profile(*(arrays[each.name] for each in executable.inputs))
     artifacts = {step.name: step.artifact for schedule in executable.schedules for step in schedule.steps}
     layers = {name: timeline(artifact) for name, artifact in artifacts.items() if artifact.device == VTA}
     OUT.print(str(profile), highlight=False)
