@@ -12,10 +12,10 @@ from heddle.backends.onednn.loop import native_loop
 from heddle.backends.onednn.lower import Lowering, chains
 from heddle.backends.onednn.memory import place
 from heddle.backends.onednn.operators import lower_node
-from heddle.backends.onednn.patterns import PATTERNS
+from heddle.backends.onednn.patterns import PATTERNS, gelu_by_erf
 from heddle.backends.onednn.program import Program, to_bytes
 from heddle.core.errors import BackendError, DeviceError
-from heddle.core.ir import Value, dtype_name
+from heddle.core.ir import Graph, Node, Value, dtype_name
 from heddle.core.pattern import Pattern
 from heddle.core.plugin import Backend, Figures, Region
 from heddle.core.runtime.artifact import Artifact, Port, Signature
@@ -55,9 +55,10 @@ class Onednn(Backend):
         return Figures({"int8": 4e11 * cores, "uint8": 4e11 * cores, "*": 1e11 * cores}, bandwidth=1.5e10, launch=1e-5)
 
     def compile(self, region: Region) -> Artifact:
-        lowering = Lowering(region.body)
-        ends, inside = chains(region.body)
-        for node in region.body.nodes:
+        body = with_gelu(region)
+        lowering = Lowering(body)
+        ends, inside = chains(body)
+        for node in body.nodes:
             if node in ends:
                 lower_chain(lowering, ends[node])
             elif id(node) not in inside:
@@ -78,6 +79,24 @@ class Onednn(Backend):
             meta={"primitives": [primitive.kind for primitive in program.primitives]},
             nodes=tuple(dict.fromkeys(node.name for node in region.body.nodes if node.name)),
         )
+
+
+def with_gelu(region: Region) -> Graph:
+    """The region's graph with each GELU that is spelled out as one node."""
+    graph = region.body
+    whole: dict[Value, Node] = {}
+    inner: set[Value] = set()
+    for match in region.matches:
+        if match.pattern is gelu_by_erf:
+            (result,) = match.outputs
+            whole[result] = Node("Gelu", (match["x"],), (result,), name=match.nodes[-1].name)
+            inner.update(value for node in match.nodes for value in node.results)
+    nodes = [
+        whole.get(node.results[0], node)
+        for node in graph.nodes
+        if node.results[0] in whole or node.results[0] not in inner
+    ]
+    return graph.replace(nodes=tuple(nodes))
 
 
 def _port(value: Value) -> Port:

@@ -162,7 +162,7 @@ class OnednnDevice(HostDevice):
         for buffer in buffers:
             if buffer.array is None:
                 raise DeviceError(f"onednn: a buffer lies in {buffer.memory!r}, host memory is expected")
-            addresses.append(buffer.array.ctypes.data)
+            addresses.append(buffer.array.__array_interface__["data"][0])
         try:
             program.call(addresses)
         except DeviceError as error:

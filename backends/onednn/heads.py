@@ -41,10 +41,7 @@ def _convolution(lowering: Lowering, chain: Chain) -> None:
         weights = weights[0] if groups == 1 else weights
     elif groups > 1:
         weights = weights.reshape(groups, weights.shape[0] // groups, *weights.shape[1:])
-    if integers is None:
-        source = lowering.image(x)
-    else:
-        source = lowering.laid(lowering.tensor(integers[0].raw), channels_last)
+    source = lowering.image(x if integers is None else integers[0].raw)
     after, scaled = _drain(lowering, chain, integers)
     packed = lowering.constant(weights)
     post = fused(lowering, chain, after, channels_last)

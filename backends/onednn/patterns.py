@@ -201,6 +201,21 @@ def clip(x):  # type: ignore[no-untyped-def]
     return ops.Clip(x, maybe_const("low"), maybe_const("high"))
 
 
+def _is_gelu(match: Match) -> str | None:
+    """Refuses constants other than those of x / 2 * (1 + erf(x / sqrt(2)))."""
+    for name, wanted in (("root", np.sqrt(2)), ("one", 1.0), ("half", 0.5)):
+        array = match.array(name)
+        if array is None or array.size != 1 or abs(float(array.reshape(-1)[0]) - wanted) > 1e-5:
+            return f"{name} is not the number {wanted:.6g}, takes it: the rest is not a GELU"
+    return None
+
+
+@pattern("gelu_by_erf", conditions=[dtype("x").equals("float32"), rank("x").at_least(1)], where=both(_is_gelu))
+def gelu_by_erf(x):  # type: ignore[no-untyped-def]
+    grown = ops.Add(ops.Erf(ops.Div(x, const("root"))), const("one"))
+    return ops.Mul(ops.Mul(x, grown), const("half"))
+
+
 @pattern("layer_norm", conditions=[dtype("x").equals("float32"), rank("x").between(2, 5)], where=both(_last_axis))
 def layer_norm(x, scale, bias):  # type: ignore[no-untyped-def]
     return ops.LayerNormalization(x, scale, maybe(bias), label="norm")
@@ -259,6 +274,7 @@ BINARY = ("Add", "Sub", "Mul", "Div", "Max", "Min")
 REDUCTIONS = ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin")
 
 PATTERNS: tuple[Pattern, ...] = (
+    gelu_by_erf,
     convolution, deconvolution, matmul, gemm,
     _operator("max_pool", "MaxPool", both(_windows_fit), ("float32", "int8", "uint8"), storage_order=0),
     _operator("average_pool", "AveragePool", both(_windows_fit, _averages_fit)),

@@ -1,0 +1,120 @@
+"""oneDNN through Heddle beside onnxruntime and the bare primitives, on one core in interleaved rounds.
+
+    python -m benchmarks.onednn [MODEL...] [--core N] [--rounds N] [--clock cpu]
+
+A ratio above 1 says by how much Heddle is faster than onnxruntime. `offloaded` is the share of multiplications that
+oneDNN computes, with the placement by order. `overhead` is a whole call over the sum of its primitives when each is
+executed by itself through ctypes; it counts the host's regions too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from heddle.backends.onednn.device import OnednnDevice, OnednnProgram
+from heddle.core.frontend import import_model
+from heddle.core.ir import Graph
+from heddle.core.passes import optimize
+from heddle.core.plugin.figures import work_of
+from heddle.core.runtime.artifact import Artifact
+from heddle.core.runtime.device import Device
+
+import heddle
+from benchmarks.models import NAMES, build, example
+from heddle.measure.timing import CLOCKS, interleaved, pin
+
+QUANTIZED = ("resnet18_int8", "resnet18_int8s", "resnet50_int8", "resnet50_int8s")
+
+
+CONTRACTIONS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
+
+def multiplications(graph: Graph) -> float:
+    """The multiply-adds of a graph's convolutions and products."""
+    return sum(work_of(node).operations / 2 for node in graph.nodes if node.op in CONTRACTIONS)
+
+
+class Watched(OnednnDevice):
+    """The device, remembering what it loads."""
+
+    def __init__(self) -> None:
+        self.loaded: list[OnednnProgram] = []
+
+    def load(self, artifact: Artifact) -> OnednnProgram:
+        program = super().load(artifact)
+        self.loaded.append(program)
+        return program
+
+
+def bare(device: Watched) -> Callable[[], None]:
+    """Executes every primitive of what the device has loaded, over the last call's buffers."""
+    execute = device.loaded[0].lib.handle.dnnl_primitive_execute
+    steps: list[tuple[Any, ...]] = []
+    for program in device.loaded:
+        frame = program.frames[0]
+        steps += [
+            (ctypes.c_void_p(step.primitive), frame.arguments[6], int(step.count), ctypes.c_void_p(step.arguments))
+            for step in frame.steps[: len(program.made)]
+        ]
+
+    def run() -> None:
+        for step in steps:
+            execute(*step)
+
+    return run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", default=[*NAMES, *QUANTIZED])
+    parser.add_argument("--core", type=int)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--clock", choices=tuple(CLOCKS), default="wall")
+    options = parser.parse_args()
+    pin(options.core)
+    print(f"{'model':<16}{'offloaded':>10}{'heddle ms':>11}{'ort ms':>9}{'ratio':>7}{'overhead':>10}{'difference':>12}")
+    ratios: dict[bool, list[float]] = {True: [], False: []}
+    for name in options.models:
+        model, x = build(name), example(name)
+        device = Watched()
+        devices: dict[str, Device] = {"onednn": device}
+        compiled = heddle.compile(model, backends=["onednn", "host"], devices=devices)
+        plan = heddle.plan(model, backends=["onednn", "host"])
+        whole = multiplications(optimize(import_model(model)))
+        ours = sum(multiplications(region.body) for region in plan.regions if region.backend == "onednn")
+
+        def call(compiled: Any = compiled, x: Any = x) -> Any:
+            return np.asarray(compiled(x)["y"])
+
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = settings.inter_op_num_threads = 1
+        session = onnxruntime.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
+
+        def peer(session: Any = session, x: Any = x) -> Any:
+            return session.run(None, {"x": x})[0]
+
+        reference = np.asarray(peer())
+        difference = np.abs(call() - reference).max() / np.abs(reference).max()
+        functions = {"heddle": call, "ort": peer, "bare": bare(device)}
+        times = interleaved(functions, options.rounds, 0.1, options.clock)
+        ratio = times["ort"] / times["heddle"]
+        ratios[name in NAMES].append(ratio)
+        print(
+            f"{name:<16}{ours / whole:>10.1%}{times['heddle'] * 1e3:>11.3f}{times['ort'] * 1e3:>9.3f}{ratio:>7.2f}"
+            f"{times['heddle'] / times['bare']:>10.2f}{difference:>12.1e}",
+            flush=True,
+        )
+    for real, values in ratios.items():
+        if values:
+            mean = math.exp(sum(map(math.log, values)) / len(values))
+            print(f"geometric mean over {len(values)} {'float32' if real else 'int8'} models: {mean:.2f}")
+
+
+if __name__ == "__main__":
+    main()
