@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.progress import Progress
 
 from heddle.commands import arguments
 from heddle.commands.display import ERR, OUT, print_json
+from heddle.isolation import IsolatedDevice
 from heddle.testing import LEAST, Kit
 
 
@@ -25,6 +26,9 @@ def command(
         list[str] | None,
         typer.Option("--device", metavar="DEVICE.FIELD=VALUE", help="An option of a device, as `vta.sim=rtl`."),
     ] = None,
+    isolate: Annotated[
+        bool, typer.Option("--isolate", help="Run the device of the backend's name in a process of its own.")
+    ] = False,
     json: arguments.AsJson = False,
 ) -> None:
     """Test a backend: for each of its patterns, cases made from its conditions, held against the reference.
@@ -37,6 +41,9 @@ def command(
 
         HEDDLE_PLUGINS=mine.py heddle plugins test mine --json
     """
+    devices: dict[str, Any] = dict(arguments.device_options(device))
+    if isolate:
+        devices[name] = IsolatedDevice(name, devices.get(name), timeout)
     with Progress(console=ERR, transient=True) as bar:
         task = bar.add_task(name, total=cases)
 
@@ -46,7 +53,7 @@ def command(
         report = Kit(cases, seed, save, advance).test(
             name,
             arguments.settings(set_).get(name),
-            arguments.device_options(device),
+            devices,
             pattern or (),
             timeout,
         )

@@ -98,6 +98,8 @@ class FaultyDevice(CallingDevice):
         fault = self.fault
         if fault == "hang" and settings["op"] == "Conv":
             time.sleep(3)
+        if fault == "hang everywhere":
+            time.sleep(60)
         if fault == "raises" and result.ndim and result.shape[0] > 1:
             raise RuntimeError("the batch is too large")
         if fault == "crash":
