@@ -44,9 +44,10 @@ class OnednnProgram:
         self.owned: list[tuple[str, c_void_p]] = []
         self._finish = weakref.finalize(self, _destroy, self.lib, self.owned)
         self.native = load_shared(code, "onednn")
-        self.function: Any = symbol(self.native, ENTRY)
-        self.function.restype = c_int64
-        self.function.argtypes = [c_void_p, c_void_p, c_void_p, c_int64, c_void_p, c_int64, c_void_p, c_int]
+        function: Any = symbol(self.native, ENTRY)
+        self.function = function
+        function.restype = c_int64
+        function.argtypes = [c_void_p, c_void_p, c_void_p, c_int64, c_void_p, c_int64, c_void_p, c_int]
         names = ("dnnl_primitive_execute", "dnnl_memory_set_data_handle")
         threads = (ctypes.cast(f, c_void_p).value for f in (self.lib.set_threads, self.lib.get_threads))
         self.functions = (c_void_p * 4)(*(self.lib.address(name) for name in names), *threads)
@@ -77,7 +78,7 @@ class OnednnProgram:
         except IndexError:
             frame = Frame(self)
         try:
-            frame.buffers[:] = addresses
+            frame.buffers[:] = list(addresses)
             failed = self.function(*frame.arguments)
         finally:
             self.frames.append(frame)

@@ -14,8 +14,8 @@ def place(tensors: Sequence[Tensor], primitives: Sequence[Primitive]) -> tuple[t
     """The tensors with their offsets, and the bytes of the workspace. Tensors with one name are views of one memory."""
     touched: dict[int | str, list[int]] = {}
     for step, primitive in enumerate(primitives):
-        for tensor in reads(primitive):
-            where = tensors[tensor].place
+        for number in reads(primitive):
+            where = tensors[number].place
             if where.kind == "value":
                 touched.setdefault(where.at, []).append(step)
     sizes: dict[int | str, int] = {}
