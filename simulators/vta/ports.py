@@ -67,7 +67,8 @@ class PortLayout:
         """The inverse of `to_json`, from what JSON made of it."""
         patches = data["patches"]
         if patches is not None:
-            patches = Patches(**{k: tuple(v) if isinstance(v, list) else v for k, v in patches.items()})
+            listed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in patches.items()}
+            patches = Patches(**listed)
         return PortLayout(**{**data, "patches": patches})
 
 
