@@ -1,4 +1,4 @@
-"""Line and toggle coverage of the RTL by random programs and by the programs at and over the edges.
+"""Line and toggle coverage of the RTL by random programs, by the programs at and over the edges, and by wild ones.
 
 `python -m heddle.simulators.vta.cover` prints the shares and what was never reached.
 """
@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import random
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -16,8 +18,10 @@ from heddle.core.errors import DeviceError
 from heddle.hw.vta.assembly import assemble
 from heddle.hw.vta.config import Config, load_config
 from heddle.hw.vta.description import BASES
+from heddle.hw.vta.isa import Instruction, layout
 from heddle.simulators.verilator import Model
 from heddle.simulators.verilator.coverage import Coverage, read_coverage
+from heddle.simulators.vta.faults import FaultError
 from heddle.simulators.vta.lockstep import WATCHDOG, timing
 from heddle.simulators.vta.mutate import RIGHT, WRONG
 from heddle.simulators.vta.randomize import random_case
@@ -25,6 +29,60 @@ from heddle.simulators.vta.rtl import REGISTERS, Memory, Rtl, build_rtl
 
 ORIGINS = (0, 0xA5A5_0000, 0x5A5A_0000)
 """Where memory starts, in turn, so that all bits of addresses are seen to change."""
+
+WILD = 24
+"""Wild programs per run."""
+SHORT = ("x", "y", "z", "n0", "n1", "n2", "count", "warm")
+"""Fields that say how long an instruction runs."""
+SETTERS = ("STRIDE", "PAD", "LOOP", "WALK", "QUANT", "RESIDUAL")
+
+
+def wild_program(config: Config, rng: random.Random) -> list[Instruction]:
+    """Settings and work with arbitrary fields: within the form of an instruction, with no regard to what lies where."""
+    program = []
+    for name in (*SETTERS, rng.choice(("LOAD", "GEMM", "ALU", "STORE"))):
+        values: dict[str, int] = {}
+        for field, _, width in layout(config, name):
+            most = (1 << width) - 1
+            value = rng.choice((0, most, rng.getrandbits(width), most // 3, most - most // 3))
+            values[field.name] = value - (value >> width - 1 << width) if field.signed else value
+        setter = name in SETTERS
+        if not setter:
+            longest = rng.choice([field for field in SHORT if field in values and field != "warm"])
+            values |= {
+                field: (min(values[field], 900) or 1) if field == longest else rng.randint(1, 2)
+                for field in SHORT
+                if field in values
+            }
+        if name == "PAD":
+            grown = rng.choice(list(values))  # one side at a time, or the box takes days
+            values = {
+                field: value if field in (grown, "value") else rng.randint(0, 1) for field, value in values.items()
+            }
+        if name == "GEMM":
+            values["warm"] = rng.randint(0, 3) if values["depthwise"] else 0
+        if name == "ALU":
+            values["op"] %= 7
+        if name == "STORE" and values["raw"]:
+            values["residual"] = 0
+        program.append(Instruction(name, values))
+    return [*program, Instruction("FINISH")]
+
+
+def run_wild(config: Config, model: Model, rng: random.Random, folder: Path) -> list[Path]:
+    """Run wild programs; nearly all end with an error of bounds or of memory, which the hardware must report."""
+    files = []
+    for number in range(WILD):
+        memory = np.full(16384, (0, 0xFF, 0x5A)[number % 3], np.uint8)
+        origin = ORIGINS[number % len(ORIGINS)]
+        rtl = Rtl(config, model, memory, Memory(latency=9), origin)
+        bases = [rng.getrandbits(32) // config.beat_bytes * config.beat_bytes - origin for _ in range(BASES)]
+        with contextlib.suppress(FaultError):
+            rtl.run(wild_program(config, rng), 8192, bases, WATCHDOG)
+        files.append(Path(folder, f"wild{number}.dat"))
+        rtl.simulation.coverage(files[-1])
+        rtl.close()
+    return files
 
 
 def run_all(config: Config, model: Model, programs: int, first: int) -> Coverage:
@@ -45,7 +103,7 @@ def run_all(config: Config, model: Model, programs: int, first: int) -> Coverage
             except DeviceError:
                 continue  # most of these programs are wrong on purpose
         registers = rtl.simulation.buses["s_axil"]
-        for value in (0xFFFFFFF0, 0):
+        for value in (0xFFFFFFFF, 0):
             for address in (REGISTERS["CODE"], REGISTERS["COUNT"], *(REGISTERS["BASE0"] + 4 * n for n in range(BASES))):
                 registers.write(address, value)
         for address in REGISTERS.values():
@@ -53,7 +111,7 @@ def run_all(config: Config, model: Model, programs: int, first: int) -> Coverage
         files.append(Path(folder, "directed.dat"))
         rtl.simulation.coverage(files[-1])
         rtl.close()
-        return read_coverage(files)
+        return read_coverage([*files, *run_wild(config, model, random.Random(first), Path(folder))])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
