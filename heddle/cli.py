@@ -12,7 +12,21 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from heddle.commands import bench, cache, compile, demo, explain, new_backend, plugins, profile, quantize, run, tune, verify
+from heddle.commands import (
+    bench,
+    cache,
+    calibrate,
+    compile,
+    demo,
+    explain,
+    new_backend,
+    plugins,
+    profile,
+    quantize,
+    run,
+    tune,
+    verify,
+)
 from heddle.commands.display import ERR, OUT
 from heddle.core.errors import HeddleError
 from heddle.core.plugin import plugins as found_plugins
@@ -31,6 +45,7 @@ app.command("quantize")(quantize.command)
 app.command("bench")(bench.command)
 app.command("tune")(tune.command)
 app.command("explain")(explain.command)
+app.command("calibrate")(calibrate.command)
 app.command("verify")(verify.command)
 app.command("new-backend")(new_backend.command)
 app.command("demo")(demo.command)

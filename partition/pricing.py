@@ -9,6 +9,7 @@ from heddle.core.errors import BackendError
 from heddle.core.ir import Value
 from heddle.core.pattern import Index, subgraph
 from heddle.core.plugin import Backend, Cost, Figures, Region, estimate, plugins
+from heddle.core.plugin.calibration import corrections
 from heddle.core.plugin.figures import bytes_of
 from heddle.core.runtime.device import HOST_MEMORY
 from heddle.partition.units import Unit
@@ -98,6 +99,8 @@ class Pricer:
 
     def region_cost(self, region: Region) -> Cost:
         cost = estimate(self._backend(region.backend), region)
+        correction = corrections().get(region.backend)
+        cost = cost if correction is None else correction.applied(cost)
         overriding = plugins().manager.hook.heddle_cost(backend=region.backend, region=region, cost=cost)
         return cost if overriding is None else overriding
 

@@ -16,6 +16,7 @@ class Watching(Device):
     """Another device, with a count of its programs that nobody closed or that are still alive after that."""
 
     def __init__(self, name: str, given: Device | Mapping[str, Any] | None) -> None:
+        self.opened = not isinstance(given, Device)
         self.inner = given if isinstance(given, Device) else open_device(name, given)
         self.programs: list[weakref.ref[Any]] = []
         self.settled: int | None = None
@@ -58,4 +59,6 @@ class Watching(Device):
         return self.inner.submit(program, buffers, after)
 
     def close(self) -> None:
-        self.inner.close()
+        """Close the device if it was opened here; one that was given stays open, for whoever gave it."""
+        if self.opened:
+            self.inner.close()
