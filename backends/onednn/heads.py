@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -105,8 +106,6 @@ def _product(lowering: Lowering, chain: Chain) -> None:
 
 def _flattened(lowering: Lowering, post: Any, whole: tuple[int, ...]) -> Any:
     """A post-operation whose operand has the axes of the flattened product."""
-    from dataclasses import replace
-
     if post.tensor is None:
         return post
     dims = lowering.tensors[post.tensor].dims
@@ -208,6 +207,3 @@ def _merge(*groups: dict[str, Any]) -> dict[str, Any]:
         name: {key: value for group in groups for key, value in group.get(name, {}).items()}
         for name in ("scales", "zero_points")
     }
-
-
-Layout = Callable[[tuple[int, ...]], tuple[int, ...]]

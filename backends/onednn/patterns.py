@@ -123,7 +123,7 @@ def _per_tensor(match: Match) -> str | None:
     return None
 
 
-def _zero_pads_only(match: Match) -> str | None:
+def _axes_known(match: Match) -> str | None:
     axes = match.array("axes")
     return "axes are computed, takes constants" if match.value("axes") is not None and axes is None else None
 
@@ -226,7 +226,7 @@ def _reduction(op: str) -> Pattern:
         return getattr(ops, op)(x, maybe_const("axes"))
 
     conditions = [dtype("x").equals("float32"), rank("x").at_least(1)]
-    return pattern(op.lower(), conditions=conditions, where=both(_zero_pads_only))(reduce)
+    return pattern(op.lower(), conditions=conditions, where=both(_axes_known))(reduce)
 
 
 @pattern("concat", where=both(lambda match: None if match.outputs[0].dtype == np.float32 else "takes float32"))
