@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -194,12 +194,8 @@ class _Drawing:
                 shape = self.known(argument.of)
                 if shape is None:
                     return None
-                reader: Mapping[str, Callable[[Shape], Any]] = {
-                    "shape": lambda s: s,
-                    "rank": len,
-                    "dim": lambda s, key=argument.key: s[key],
-                }
-                arguments.append(reader[argument.kind](shape))
+                known = {"shape": shape, "rank": len(shape)}
+                arguments.append(shape[argument.key] if argument.kind == "dim" else known[argument.kind])
             elif isinstance(argument, Term):
                 return None
             else:

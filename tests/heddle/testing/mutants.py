@@ -1,0 +1,162 @@
+"""Faults made mechanically: every small change of a backend's source text, in an order given by a seed.
+
+    python tests/heddle/testing/mutants.py --count 200
+
+runs the kit over so many mutants of the scaffolds and of `faulty.py`, and lists those that it does not catch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import random
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import ModuleType
+
+from heddle.core.runtime.device import Device
+
+import heddle
+from heddle.scaffolds import write_scaffold
+from heddle.testing import Kit
+
+SWAPS = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Gt: ast.LtE,
+    ast.Is: ast.IsNot, ast.IsNot: ast.Is,
+}  # fmt: skip
+FUNCTIONS = {"library": ("library_convolve", "compile", "prepare", "call"), "codegen": ("compile", "prepare", "call")}
+
+EQUIVALENT: tuple[tuple[str, str], ...] = ()
+"""Changes that are known to change nothing: the backend, and the change as `mutants` tells it."""
+
+
+def sources() -> dict[str, str]:
+    """The backends that are mutated, by name."""
+    with TemporaryDirectory() as folder:
+        return {
+            depth: write_scaffold("sample", depth, Path(folder) / depth)[0].read_text() for depth in sorted(FUNCTIONS)
+        }
+
+
+def mutants(source: str, functions: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Every mutant of some functions of a source: what was changed, and the text after it."""
+    tree = ast.parse(source)
+    places = []
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef) and function.name in functions:
+            names = [argument.arg for argument in function.args.args if argument.arg != "self"]
+            for statement in function.body:
+                for node in ast.walk(statement):
+                    if isinstance(node, ast.Name) and node.id in names and len(names) > 1:
+                        node.other = names[(names.index(node.id) + 1) % len(names)]
+                    places.append(node)
+        if isinstance(function, ast.FunctionDef):  # a pattern without one of its conditions takes what it must not
+            conditions = [k.value for d in function.decorator_list for k in getattr(d, "keywords", ())]
+            places += [found for found in conditions if isinstance(found, ast.List)]
+    for number, node in enumerate(places):
+        for change in range(_changes(node)):
+            memo: dict[int, ast.AST] = {}
+            fresh = copy.deepcopy(tree, memo)
+            target = memo[id(places[number])]
+            told = f"line {getattr(node, 'lineno', '?')}: {ast.unparse(node)[:60]}"
+            _mutate(target, change)
+            text = ast.unparse(ast.fix_missing_locations(fresh))
+            yield f"{told} -> {ast.unparse(target)[:60]}", text
+
+
+def _changes(node: ast.AST) -> int:
+    """In how many ways a node can be changed."""
+    if isinstance(node, ast.Constant) and type(node.value) is int:
+        return 2
+    if isinstance(node, ast.List):
+        return len(node.elts)
+    if isinstance(node, ast.Assign | ast.AugAssign):
+        return 1
+    if isinstance(node, ast.Name):
+        return int(hasattr(node, "other") and isinstance(node.ctx, ast.Load))
+    if isinstance(node, ast.BinOp):
+        return 1 + (type(node.op) in SWAPS)
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPS:
+        return 1
+    if isinstance(node, ast.Call):
+        return (len(node.args) > 1) + bool(node.keywords)
+    if isinstance(node, ast.Slice):
+        return int(node.step is not None)
+    return int(isinstance(node, ast.IfExp) or (isinstance(node, ast.Tuple) and len(node.elts) > 1))
+
+
+def _mutate(node: ast.AST, change: int) -> None:
+    if isinstance(node, ast.Constant):
+        node.value += 1 if change == 0 else -1
+    elif isinstance(node, ast.List):
+        del node.elts[change]
+    elif isinstance(node, ast.Assign | ast.AugAssign):
+        node.value = ast.Constant(None)
+    elif isinstance(node, ast.Name):
+        node.id = node.other
+    elif isinstance(node, ast.BinOp):
+        if change == 0:
+            node.left, node.right = node.right, node.left
+        else:
+            node.op = SWAPS[type(node.op)]()
+    elif isinstance(node, ast.Compare):
+        node.ops[0] = SWAPS[type(node.ops[0])]()
+    elif isinstance(node, ast.Call):
+        if change == 0 and len(node.args) > 1:
+            node.args = [*node.args[1:], node.args[0]] if len(node.args) > 2 else node.args[::-1]
+        else:
+            node.keywords.pop()
+    elif isinstance(node, ast.Slice):
+        node.step = None
+    elif isinstance(node, ast.IfExp):
+        node.body, node.orelse = node.orelse, node.body
+    elif isinstance(node, ast.Tuple):
+        node.elts = node.elts[::-1]
+
+
+def caught(text: str, cases: int = 60) -> str:
+    """How the kit catches a backend given as text; nothing when it does not."""
+    module = ModuleType("mutant")
+    sys.modules["mutant"] = module
+    try:
+        exec(compile(text, "mutant", "exec"), vars(module))
+        classes = [value for value in vars(module).values() if isinstance(value, type)]
+        (device,) = [c for c in classes if issubclass(c, Device) and c.__module__ == "mutant"]
+        (backend,) = [c for c in classes if issubclass(c, heddle.Backend) and c.__module__ == "mutant"]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            report = Kit(cases, shrinking=0).test(backend(), devices={backend.name: device()}, timeout=5)
+    except Exception as error:
+        return f"raises {type(error).__name__}"
+    return "; ".join(score.verdict for score in report.scores if not score.ok)
+
+
+def campaign(count: int, seed: int = 0, cases: int = 60) -> Iterator[tuple[str, str, str]]:
+    """So many mutants by a seed: the backend, the change, and how it was caught."""
+    every = [
+        (name, change, text) for name, text in sources().items() for change, text in mutants(text, FUNCTIONS[name])
+    ]
+    random.Random(seed).shuffle(every)
+    for name, change, text in every[:count]:
+        yield name, change, caught(text, cases)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    count = killed = 0
+    for name, change, how in campaign(given.count, given.seed):
+        count, killed = count + 1, killed + bool(how)
+        if not how:
+            print(f"survives: {name}: {change}")
+        print(f"{killed} of {count} mutants are caught", end="\r" if sys.stdout.isatty() else "\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()
