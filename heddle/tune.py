@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -233,7 +232,7 @@ def _measure(
     rounds: int,
     core: int | None,
 ) -> list[float | None]:
-    """In the worker: costs in interleaved rounds, each as a part of that of the first choice in the same round."""
+    """In the worker: the least cost in interleaved rounds, as a part of that of the first choice."""
     pin(core)
     opened: Any = get_backend(backend, options)
     runs: list[Callable[[], float] | None] = []
@@ -249,8 +248,8 @@ def _measure(
         for run, cost in zip(runs, costs, strict=True):
             if run is not None:
                 cost.append(run())
-    ratios = [[own / first for own, first in zip(cost, costs[0], strict=False)] for cost in costs[1:]]
-    return [statistics.median(each) if each else None for each in ratios]
+    least = [min(cost, default=None) for cost in costs]
+    return [None if own is None else own / (least[0] or own) for own in least[1:]]
 
 
 def _text(choice: Choice) -> str:

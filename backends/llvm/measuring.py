@@ -25,7 +25,8 @@ _DTYPES = {"float": np.float32, "i8": np.uint8, "i32": np.int32}
 
 
 def prepared(problem: Kernel, schedule: Schedule, target: Target) -> Callable[[], float]:
-    """Compiles the kernel; each call runs it for a few milliseconds and gives the seconds of one run.
+    """Compiles the kernel; each call runs it for a few milliseconds and gives the seconds of one run,
+    as the thread used them: what others do with the core in between does not count.
 
     As many copies of the weights take turns as keep them out of the caches.
     """
@@ -35,9 +36,9 @@ def prepared(problem: Kernel, schedule: Schedule, target: Target) -> Callable[[]
     run = repeated(functions, target, sets)
 
     def seconds(count: int) -> float:
-        start = time.perf_counter()
+        start = time.thread_time()
         run(count)
-        return time.perf_counter() - start
+        return time.thread_time() - start
 
     run(copies)  # every page of every copy is touched before anything is timed
     count = 1

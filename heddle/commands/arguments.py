@@ -28,6 +28,12 @@ ShapeTexts = Annotated[
 Strict = Annotated[
     bool, typer.Option("--strict", help="Fail when a node falls back to a backend that takes everything.")
 ]
+StrictMath = Annotated[
+    bool,
+    typer.Option(
+        "--strict-math", help="Host code without minimal filtering, and with numbers too small for a normal float."
+    ),
+]
 Pins = Annotated[
     list[str] | None,
     typer.Option("--pin", metavar="NODE=BACKEND", help="Give nodes to one backend, by name or operator, with * and ?."),
@@ -52,6 +58,14 @@ def settings(texts: Iterable[str] | None, flag: str = "--set") -> dict[str, dict
         if not (equals and dot and name and key):
             raise typer.BadParameter(f"{text!r}: NAME.FIELD=VALUE is expected, as vta.config=large", param_hint=flag)
         found.setdefault(name, {})[key] = value
+    return found
+
+
+def options(texts: Iterable[str] | None, strict_math: bool) -> dict[str, dict[str, Any]]:
+    """What --set and --strict-math ask of backends."""
+    found = settings(texts)
+    if strict_math:
+        found.setdefault("host", {})["strict_math"] = True
     return found
 
 

@@ -34,6 +34,7 @@ def command(
     seed: Annotated[int, typer.Option(help="The seed of the inputs.")] = 0,
     shape: arguments.ShapeTexts = None,
     set_: arguments.Settings = None,
+    strict_math: arguments.StrictMath = False,
     markdown: Annotated[Path | None, typer.Option(help="Write the table to this .md file.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Write a plot of the ratios to this .svg file.")] = None,
     json: arguments.AsJson = False,
@@ -49,14 +50,14 @@ def command(
 
         heddle bench model.onnx --against onnxruntime,openvino --core 1 --json
 
-        heddle bench a.onnx b.onnx --plot ratios.svg --set host.strict_math=true
+        heddle bench a.onnx b.onnx --plot ratios.svg --strict-math
     """
     if clock not in CLOCKS:
         raise typer.BadParameter(f"{clock!r}: it is one of {', '.join(CLOCKS)}", param_hint="--clock")
     peers = chosen_peers(None if against is None else arguments.names(against))
     pinned = pin(default_core() if core is None else core)
     done = []
-    settings, shapes = arguments.settings(set_), arguments.shapes(shape)
+    settings, shapes = arguments.options(set_, strict_math), arguments.shapes(shape)
     for path in models:
         ERR.print(f"measuring {path.name}", highlight=False, markup=False)
         feed = random_inputs(list(map(spec, import_model(path, shapes).inputs)), seed)

@@ -31,6 +31,7 @@ def command(
     backends: arguments.Backends = "host",
     place: arguments.Place = "order",
     set_: arguments.Settings = None,
+    strict_math: arguments.StrictMath = False,
     pin: arguments.Pins = None,
     exclude: arguments.Exclusions = None,
     device: Annotated[
@@ -57,7 +58,7 @@ def command(
         raise typer.BadParameter("give either --inputs x.npz or --random")
     devices = arguments.device_options(device)
     if is_compiled(model) or model.suffix == ".heddle":
-        if arguments.names(backends) != ["host"] or set_ or shape or pin or exclude or place != "order":
+        if arguments.names(backends) != ["host"] or set_ or strict_math or shape or pin or exclude or place != "order":
             raise typer.BadParameter(f"{model} is compiled: options of the compiler do not apply")
         executable = heddle.load(model, devices)
     else:
@@ -68,7 +69,7 @@ def command(
                 arguments.shapes(shape),
                 place=place,
                 demands=arguments.demands(pin, exclude, False),
-                options=arguments.settings(set_),
+                options=arguments.options(set_, strict_math),
                 devices=devices,
                 progress=advance,
             )

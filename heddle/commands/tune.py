@@ -18,9 +18,6 @@ from heddle.measure.timing import default_core, interleaved
 from heddle.tune import Tuning, revert
 from heddle.tune import tune as measure
 
-TOLERATED = 1.02
-"""A model that takes so many times as long as without records is slower, beyond what noise makes of it."""
-
 
 def command(
     model: arguments.Model,
@@ -31,6 +28,7 @@ def command(
     core: Annotated[int | None, typer.Option(help="The core to measure on; the last one by default.")] = None,
     backends: arguments.Backends = "host",
     set_: arguments.Settings = None,
+    strict_math: arguments.StrictMath = False,
     shape: arguments.ShapeTexts = None,
     json: arguments.AsJson = False,
 ) -> None:
@@ -49,7 +47,7 @@ def command(
         heddle compile model.onnx --set host.tuning=model.tuning.jsonl
     """
     path = records or model.with_suffix(".tuning.jsonl")
-    names, shapes, options = arguments.names(backends), arguments.shapes(shape), arguments.settings(set_)
+    names, shapes, options = arguments.names(backends), arguments.shapes(shape), arguments.options(set_, strict_math)
     where = default_core() if core is None else core
     with progress(f"tuning {model.name}") as advance:
         tuning = measure(
@@ -63,7 +61,7 @@ def command(
             progress=lambda what, done, total: advance(shorten(what, 40), done, total),
         )
     ratio = _whole(model, path, names, shapes, options, tuning)
-    kept = ratio <= TOLERATED
+    kept = ratio <= 1.0
     if not kept:
         revert(tuning, path, options)
     if json:
@@ -100,7 +98,7 @@ def _whole(
     with_ = heddle.compile(proto, backends, shapes, options={**plain, **tuned})
     feed = random_inputs(without.inputs)
     _agree(without(**feed), with_(**feed), path)
-    times = interleaved({"without": lambda: without(**feed), "with": lambda: with_(**feed)}, 15, 0.05)
+    times = interleaved({"without": lambda: without(**feed), "with": lambda: with_(**feed)}, 15, 0.05, "cpu")
     return times["with"] / times["without"]
 
 
