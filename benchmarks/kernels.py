@@ -22,11 +22,11 @@ from heddle.core.codegen.kernels import conv, depthwise, gemm, winograd
 from heddle.core.codegen.kernels.image import Image, Window, per_channel
 from heddle.core.codegen.kernels.tail import Place, Tail
 from heddle.core.codegen.llvm import Function
+from heddle.core.codegen.native import aligned, peak, repeated
 from heddle.core.codegen.target import Target
 from heddle.core.codegen.values import I8, I32, constant
 from numpy.typing import NDArray
 
-from heddle.core.codegen.native import aligned, peak, repeated
 from heddle.measure.timing import interleaved, pin
 
 Array = NDArray[Any]

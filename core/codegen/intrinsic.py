@@ -151,9 +151,10 @@ def _placed(
     depths = [axis for axis in inner if a_steps[axis] and b_steps[axis] and axis.extent % k == 0]
     if not (rows and columns and depths):
         return None
-    chosen = tuple(max(axes, key=lambda axis: axis.extent) for axes in (rows, columns, depths))
+    row, column, depth = (max(axes, key=lambda axis: axis.extent) for axes in (rows, columns, depths))
+    chosen = (row, column, depth)
     around = tuple(axis for axis in (*outer, *inner) if axis not in chosen and axis.extent != 1)
-    return _Nest(a, b, *chosen, around)
+    return _Nest(a, b, row, column, depth, around)
 
 
 def tiled(

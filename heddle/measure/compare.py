@@ -14,10 +14,10 @@ from onnx import ModelProto
 
 from heddle.compiler import compile
 from heddle.core.codegen import target as targets
+from heddle.core.codegen.native import peak
 from heddle.core.frontend import import_model
 from heddle.core.ir import Graph
 from heddle.core.passes import optimize
-from heddle.core.codegen.native import peak
 from heddle.measure.peers import PEERS
 from heddle.measure.timing import interleaved
 

@@ -30,7 +30,7 @@ def difference(found: NDArray[Any], expected: NDArray[Any], tolerance: Tolerance
             special = np.zeros_like(special)
         same = (wide == right) | (np.isnan(wide) & np.isnan(right))
         largest = float(np.abs(right[~special]).max(initial=0))
-        epsilon = 4 * float(ml_dtypes.finfo(expected.dtype).eps)
+        epsilon = 4 * float(ml_dtypes.finfo(expected.dtype).eps)  # type: ignore[no-untyped-call] # ml_dtypes leaves it untyped
         margin = max(tolerance.relative, epsilon) * largest + tolerance.absolute
         with np.errstate(invalid="ignore"):
             apart = np.where(same, 0.0, np.abs(wide - right))

@@ -34,7 +34,7 @@ def fill(type: TensorType, how: Fill, random: np.random.Generator) -> NDArray[An
     if how == "limits":
         numbers = np.sign(numbers) * 1e4
     elif how == "denormal":
-        numbers = numbers * float(ml_dtypes.finfo(dtype).tiny) / 4
+        numbers = numbers * float(ml_dtypes.finfo(dtype).tiny) / 4  # type: ignore[no-untyped-call] # ml_dtypes leaves it untyped
     elif how == "special":
         numbers = np.where(random.random(shape) < 0.1, random.choice(_SPECIAL, shape), numbers)
     return np.asarray(numbers).astype(dtype)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from heddle.cli import app
 from typer.testing import CliRunner
 
 import heddle
+from heddle.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
