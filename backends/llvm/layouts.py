@@ -138,9 +138,11 @@ class Layouts:
             found = sliding_of(step) if isinstance(step, Compute) else None
             if found is not None and found[1].kind == "conv":
                 sliding = found[1]
+                # Only a Compute slides, and `found` is None of every other step.
                 bare, out = self._image(sliding.source), self._image(step.output)  # type: ignore[union-attr]
                 reach = sliding.window.reach(bare, out)
                 before = self.halos.get(sliding.source, (0, 0, 0, 0))
+                # The greater of each of four numbers is four numbers.
                 self.halos[sliding.source] = tuple(map(max, reach, before))  # type: ignore[assignment]
                 self.fills.setdefault(sliding.source, _fill(sliding))
         for value in images:
@@ -178,6 +180,7 @@ class Layouts:
                 if part is None or found.get(step.output, []) is None:
                     found[step.output] = None
                 else:
+                    # The branch above has taken the outputs that are None.
                     found.setdefault(step.output, []).append(part)  # type: ignore[union-attr]
         return {value: parts for value, parts in found.items() if parts}
 
@@ -376,6 +379,7 @@ class Layouts:
         if sliding.kind == "conv":
             self._emit_conv(step, sliding, source, out, tail, pointers)
             return
+        # Convolutions have returned above: the kind is one of a pool.
         problem = Pool(source.image, out.image, sliding.window, sliding.kind, sliding.padded)  # type: ignore[arg-type]
         self._add(step, [source.argument], [], out, pointers, lambda name: pool(name, self.target, problem, tail))
 
@@ -387,6 +391,7 @@ class Layouts:
         place = Place((source.image.channels, self.lanes), 1, storage_type(step.output.dtype))
 
         def functions(name: str) -> list[Function]:
+            # `kind` is one of the two literals.
             return whole_pool(name, self.target, source.image, place, kind, tail, internal=False)  # type: ignore[arg-type]
 
         reads = [source.value, *(argument.value for argument in pointers)]

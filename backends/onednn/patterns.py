@@ -151,14 +151,14 @@ def _operator(
 ) -> Pattern:
     """One operator of one operand."""
 
-    def single(x):  # type: ignore[no-untyped-def]
+    def single(x: Any) -> Any:
         return getattr(ops, op)(x, label="node", **attributes)
 
     return pattern(name, conditions=[dtype("x").among(*dtypes), rank("x").at_least(1)], where=where)(single)
 
 
 def _two(op: str) -> Pattern:
-    def pair(x, z):  # type: ignore[no-untyped-def]
+    def pair(x: Any, z: Any) -> Any:
         return getattr(ops, op)(x, z)
 
     types = [dtype("x").equals("float32"), dtype("z").equals("float32")]
@@ -173,17 +173,17 @@ def stored(name: str, plain: Value) -> Value:
 
 
 @pattern("convolution", conditions=[dtype("x").equals("float32"), rank("x").between(3, 5)], where=both(_windows_fit))
-def convolution(x, b):  # type: ignore[no-untyped-def]
+def convolution(x: Any, b: Any) -> Any:
     return ops.Conv(x, stored("w", const("w")), maybe(stored("b", b)), label="conv")
 
 
 @pattern("deconvolution", conditions=[dtype("x").equals("float32"), rank("x").between(3, 5)], where=both(_windows_fit))
-def deconvolution(x, b):  # type: ignore[no-untyped-def]
+def deconvolution(x: Any, b: Any) -> Any:
     return ops.ConvTranspose(x, stored("w", const("w")), maybe(stored("b", b)), label="conv")
 
 
 @pattern("matmul", conditions=[dtype("x").equals("float32"), rank("x").at_least(2), rank("w").at_least(2)], where=known)
-def matmul(x, w):  # type: ignore[no-untyped-def]
+def matmul(x: Any, w: Any) -> Any:
     return ops.MatMul(x, stored("w", w))
 
 
@@ -192,12 +192,12 @@ def matmul(x, w):  # type: ignore[no-untyped-def]
     conditions=[dtype("x").equals("float32"), attr("gemm", "alpha").equals(1.0), attr("gemm", "beta").equals(1.0)],
     where=both(_bias_fits),
 )
-def gemm(x, w, c):  # type: ignore[no-untyped-def]
+def gemm(x: Any, w: Any, c: Any) -> Any:
     return ops.Gemm(x, stored("w", w), maybe(stored("c", c)), label="gemm")
 
 
 @pattern("clip", conditions=[dtype("x").equals("float32"), rank("x").at_least(1)], where=known)
-def clip(x):  # type: ignore[no-untyped-def]
+def clip(x: Any) -> Any:
     return ops.Clip(x, maybe_const("low"), maybe_const("high"))
 
 
@@ -211,18 +211,18 @@ def _is_gelu(match: Match) -> str | None:
 
 
 @pattern("gelu_by_erf", conditions=[dtype("x").equals("float32"), rank("x").at_least(1)], where=both(_is_gelu))
-def gelu_by_erf(x):  # type: ignore[no-untyped-def]
+def gelu_by_erf(x: Any) -> Any:
     grown = ops.Add(ops.Erf(ops.Div(x, const("root"))), const("one"))
     return ops.Mul(ops.Mul(x, grown), const("half"))
 
 
 @pattern("layer_norm", conditions=[dtype("x").equals("float32"), rank("x").between(2, 5)], where=both(_last_axis))
-def layer_norm(x, scale, bias):  # type: ignore[no-untyped-def]
+def layer_norm(x: Any, scale: Any, bias: Any) -> Any:
     return ops.LayerNormalization(x, scale, maybe(bias), label="norm")
 
 
 def _reduction(op: str) -> Pattern:
-    def reduce(x):  # type: ignore[no-untyped-def]
+    def reduce(x: Any) -> Any:
         return getattr(ops, op)(x, maybe_const("axes"))
 
     conditions = [dtype("x").equals("float32"), rank("x").at_least(1)]
@@ -230,22 +230,22 @@ def _reduction(op: str) -> Pattern:
 
 
 @pattern("concat", where=both(lambda match: None if match.outputs[0].dtype == np.float32 else "takes float32"))
-def concat():  # type: ignore[no-untyped-def]
+def concat() -> Any:
     return ops.Concat(several("xs"))
 
 
 @pattern("resize", conditions=[dtype("x").equals("float32"), rank("x").between(3, 5)], where=both(_scales_only))
-def resize(x):  # type: ignore[no-untyped-def]
+def resize(x: Any) -> Any:
     return ops.Resize(x, maybe_const("roi"), maybe_const("scales"), maybe_const("sizes"))
 
 
 @pattern("reshape", conditions=[dtype("x").among("float32", "int8", "uint8"), rank("x").at_least(1)], where=known)
-def reshape(x):  # type: ignore[no-untyped-def]
+def reshape(x: Any) -> Any:
     return ops.Reshape(x, const("to"))
 
 
 @pattern("dequantize", conditions=[dtype("x").among("int8", "uint8", "int32")], where=both(_per_tensor))
-def dequantize(x):  # type: ignore[no-untyped-def]
+def dequantize(x: Any) -> Any:
     return ops.DequantizeLinear(x, const("scale"), maybe_const("zero_point"))
 
 
@@ -255,12 +255,12 @@ def _eight_bits(match: Match) -> str | None:
 
 
 @pattern("quantize", conditions=[dtype("x").equals("float32")], where=both(_eight_bits, _per_tensor))
-def quantize(x):  # type: ignore[no-untyped-def]
+def quantize(x: Any) -> Any:
     return ops.QuantizeLinear(x, const("scale"), maybe_const("zero_point"))
 
 
 def _axes_constant(op: str) -> Pattern:
-    def view(x):  # type: ignore[no-untyped-def]
+    def view(x: Any) -> Any:
         return getattr(ops, op)(x, maybe_const("axes"))
 
     return pattern(op.lower(), conditions=[dtype("x").equals("float32"), rank("x").at_least(1)], where=known)(view)

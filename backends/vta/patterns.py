@@ -109,7 +109,7 @@ def gemm_axis(match: Match) -> int:
 
 
 @pattern("conv", conditions=[*activations("x"), rank("x").among(3, 4)], where=weighted(lambda match: 0))
-def conv(x, w):  # type: ignore[no-untyped-def]
+def conv(x: Any, w: Any) -> Any:
     return quantized("Conv", x, w, bias=maybe_const("b"), activation=activation)
 
 
@@ -121,7 +121,7 @@ def conv(x, w):  # type: ignore[no-untyped-def]
     ],
     where=weighted(gemm_axis),
 )  # fmt: skip
-def gemm(x, w):  # type: ignore[no-untyped-def]
+def gemm(x: Any, w: Any) -> Any:
     return quantized("Gemm", x, w, bias=maybe_const("b"), activation=activation)
 
 
@@ -129,17 +129,17 @@ def gemm(x, w):  # type: ignore[no-untyped-def]
     "matmul", conditions=[*activations("x"), rank("w").equals(2), rank("x").at_least(2)],
     where=weighted(lambda match: 1),
 )  # fmt: skip
-def matmul(x, w):  # type: ignore[no-untyped-def]
+def matmul(x: Any, w: Any) -> Any:
     return quantized("MatMul", x, w, activation=activation)
 
 
 @pattern("max_pool", conditions=[*activations("x"), rank("x").among(3, 4)], where=scalar("x", "y"))
-def max_pool(x):  # type: ignore[no-untyped-def]
+def max_pool(x: Any) -> Any:
     return quantize(ops.MaxPool(dequantize(x), label="pool"))
 
 
 @pattern("integer_max_pool", conditions=[*activations("x"), rank("x").among(3, 4)])
-def integer_max_pool(x):  # type: ignore[no-untyped-def]
+def integer_max_pool(x: Any) -> Any:
     return ops.MaxPool(x, label="pool")
 
 
@@ -158,12 +158,12 @@ def _counts_alike(match: Match) -> str | None:
 
 
 @pattern("average_pool", conditions=[*activations("x"), rank("x").among(3, 4)], where=_counts_alike)
-def average_pool(x):  # type: ignore[no-untyped-def]
+def average_pool(x: Any) -> Any:
     return quantize(ops.AveragePool(dequantize(x), label="pool"))
 
 
 @pattern("global_average_pool", conditions=[*activations("x"), rank("x").among(3, 4)], where=scalar("x", "y"))
-def global_average_pool(x):  # type: ignore[no-untyped-def]
+def global_average_pool(x: Any) -> Any:
     return quantize(ops.GlobalAveragePool(dequantize(x), label="pool"))
 
 
@@ -171,7 +171,7 @@ def global_average_pool(x):  # type: ignore[no-untyped-def]
     "add", conditions=[*activations("x", "z"), shape("x").equals(shape("z")), rank("x").between(2, 4)],
     where=scalar("x", "z", "y"),
 )  # fmt: skip
-def add(x, z):  # type: ignore[no-untyped-def]
+def add(x: Any, z: Any) -> Any:
     return quantize(activation(ops.Add(dequantize(x), dequantize(z), label="add")))
 
 
@@ -179,7 +179,7 @@ def add(x, z):  # type: ignore[no-untyped-def]
     "mul", conditions=[*activations("x", "z"), shape("x").equals(shape("z")), rank("x").between(2, 4)],
     where=scalar("x", "z", "y"),
 )  # fmt: skip
-def mul(x, z):  # type: ignore[no-untyped-def]
+def mul(x: Any, z: Any) -> Any:
     return quantize(activation(ops.Mul(dequantize(x), dequantize(z), label="mul")))
 
 
@@ -189,12 +189,12 @@ def _slope_below_one(match: Match) -> str | None:
 
 
 @pattern("leaky_relu", conditions=[*activations("x"), rank("x").between(2, 4)], where=_slope_below_one)
-def leaky_relu(x):  # type: ignore[no-untyped-def]
+def leaky_relu(x: Any) -> Any:
     return quantize(ops.LeakyRelu(dequantize(x), label="leaky"))
 
 
 @pattern("requantize", conditions=[*activations("x"), rank("x").between(2, 4)], where=scalar("x", "y"))
-def requantize(x):  # type: ignore[no-untyped-def]
+def requantize(x: Any) -> Any:
     return quantize(activation(dequantize(x)))
 
 
@@ -210,7 +210,7 @@ def _one_pixel(match: Match) -> str | None:
 
 
 @pattern("flatten", conditions=[*activations("x"), rank("x").equals(4)], where=_one_pixel)
-def flatten(x):  # type: ignore[no-untyped-def]
+def flatten(x: Any) -> Any:
     return quantize(ops.Flatten(dequantize(x), label="flatten"))
 
 
@@ -231,22 +231,22 @@ def _microsoft(op: str, *names: str, label: str, **attributes: Any) -> Callable[
 
 
 @pattern("qlinear_add", conditions=add.conditions, where=scalar("x", "z", "y"))
-def qlinear_add(x, z):  # type: ignore[no-untyped-def]
+def qlinear_add(x: Any, z: Any) -> Any:
     return _microsoft("QLinearAdd", "x", "z", label="add")(x, z)
 
 
 @pattern("qlinear_mul", conditions=mul.conditions, where=scalar("x", "z", "y"))
-def qlinear_mul(x, z):  # type: ignore[no-untyped-def]
+def qlinear_mul(x: Any, z: Any) -> Any:
     return _microsoft("QLinearMul", "x", "z", label="mul")(x, z)
 
 
 @pattern("qlinear_leaky_relu", conditions=leaky_relu.conditions, where=_slope_below_one)
-def qlinear_leaky_relu(x):  # type: ignore[no-untyped-def]
+def qlinear_leaky_relu(x: Any) -> Any:
     return _microsoft("QLinearLeakyRelu", "x", label="leaky")(x)
 
 
 @pattern("qlinear_global_average_pool", conditions=global_average_pool.conditions, where=scalar("x", "y"))
-def qlinear_global_average_pool(x):  # type: ignore[no-untyped-def]
+def qlinear_global_average_pool(x: Any) -> Any:
     return _microsoft("QLinearGlobalAveragePool", "x", label="pool", channels_last=0)(x)
 
 
@@ -258,7 +258,7 @@ def _concat(count: int) -> Pattern:
     """Tensors joined along their channels."""
     names = [f"x{number}" for number in range(count)]
 
-    def join(*parts):  # type: ignore[no-untyped-def]
+    def join(*parts: Any) -> Any:
         joined = ops.Concat(*(dequantize(part) for part in parts), label="concat", axis=among(1, -3))
         return quantize(activation(joined))
 
