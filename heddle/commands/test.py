@@ -16,7 +16,9 @@ from heddle.testing import LEAST, Kit
 
 def command(
     name: Annotated[str, typer.Argument(help="A backend.", show_default=False)],
-    pattern: Annotated[list[str] | None, typer.Option(help="Test only this pattern; may be given again.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="Test this pattern; may be repeated.")
+    ] = None,
     cases: Annotated[int, typer.Option(min=1, help="So many accepted cases of each pattern.")] = LEAST,
     seed: Annotated[int, typer.Option(help="The seed that cases are drawn from.")] = 0,
     save: Annotated[Path, typer.Option(help="The folder for the smallest failing models.")] = Path("conformance"),
@@ -54,7 +56,7 @@ def command(
             name,
             arguments.settings(set_).get(name),
             devices,
-            pattern or (),
+            only or (),
             timeout,
         )
     if json:

@@ -1,4 +1,7 @@
-"""Cases of a pattern: small graphs made from its conditions, with types, shapes, attributes, constants and inputs."""
+"""Cases of a pattern: small graphs made from its conditions, with types, shapes, attributes, constants and inputs.
+
+A case lies within all conditions, or just beyond one of them: then the backend must leave it, or compute it rightly.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,10 @@ from numpy.typing import NDArray
 from heddle.core.errors import GraphError
 from heddle.core.ir import Graph, Node, TensorType, Value, dtype_name, dtype_named
 from heddle.core.ops import OPERATORS, REQUIRED, infer_node
-from heddle.core.pattern import Condition, Match, Pattern, Predicate, Quantity, Term, find
+from heddle.core.pattern import Pattern, Quantity, find
 from heddle.testing.instance import Instance, Part, Pick, instance
-from heddle.testing.shapes import RULES, Shape, elementwise
+from heddle.testing.limits import Constancy, Demand, Limit, demand_of
+from heddle.testing.shapes import RULES, TEXTS, Shape, elementwise
 from heddle.testing.values import Fill, constant, fill
 
 SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 16, 17)
@@ -29,12 +33,13 @@ class ImpossibleError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One graph to offload, how its inputs are filled, and the seed that they come from."""
+    """One graph to offload, how its inputs are filled, and the seed that they come from; `beyond` is what it breaks."""
 
     pattern: Pattern
     graph: Graph
     fill: Fill = "normal"
     seed: int = 0
+    beyond: Limit | None = None
 
     def inputs(self, call: int = 0) -> list[NDArray[Any]]:
         """The arrays of one call, other ones for each call."""
@@ -47,25 +52,23 @@ class Case:
         return f"{self.graph}\ninputs: {self.fill}, seed {self.seed}"
 
 
-def draw_case(pattern: Pattern, pick: Pick[Any], seed: int = 0) -> Case:
-    """A case by these choices; ImpossibleError when they make none, or none that the pattern matches."""
+def draw_case(pattern: Pattern, pick: Pick[Any], seed: int = 0, beyond: Limit | None = None) -> Case:
+    """A case by these choices, within the pattern's limits or beyond one; ImpossibleError when they make none."""
     try:
-        graph = _Drawing(pattern, instance(pattern, pick), pick, np.random.default_rng(seed)).graph()
-        found = [match for match in find(graph, (pattern,)).matches if _whole(match, graph)]
+        graph = _Drawing(pattern, instance(pattern, pick), pick, np.random.default_rng(seed), beyond).graph()
+        within = any(len(match.nodes) == len(graph.nodes) for match in find(graph, (pattern,)).matches)
     except (GraphError, ValueError, IndexError, TypeError, ZeroDivisionError, KeyError, AssertionError) as error:
         raise ImpossibleError(str(error)) from error
-    if not found:
+    if within and beyond is not None:
+        raise ImpossibleError(f"the pattern takes it, though it should break {beyond}")
+    if not within and beyond is None:
         raise ImpossibleError(_why(pattern, graph))
-    return Case(pattern, graph, pick(FILLS), seed)
+    return Case(pattern, graph, pick(FILLS), seed, beyond)
 
 
 def _why(pattern: Pattern, graph: Graph) -> str:
     refusals = find(graph, (pattern,)).refusals
     return "; ".join(refusal.reason for refusal in refusals.values()) or "the pattern takes a part of it"
-
-
-def _whole(match: Match, graph: Graph) -> bool:
-    return len(match.nodes) == len(graph.nodes)
 
 
 @dataclass(eq=False)
@@ -76,6 +79,7 @@ class _Drawing:
     instance: Instance
     pick: Pick[Any]
     random: np.random.Generator
+    beyond: Limit | None = None
     shapes: dict[str, Shape] = field(default_factory=dict)
     values: dict[str, Value] = field(default_factory=dict)
     constants: dict[str, NDArray[Any]] = field(default_factory=dict)
@@ -84,15 +88,12 @@ class _Drawing:
     def __post_init__(self) -> None:
         self.makers = {name: part for part in self.instance.parts for name in part.outputs}
         self.dtype = self.pick(DTYPES)
-        self.near_miss = self.pick((False,) * 9 + (True,))
-        self.ready = False
 
     def graph(self) -> Graph:
         """All parts with shapes, then all with types."""
         for part in self.instance.parts:
             if not (_same_shape(part) and self.root(part.inputs[0]) in self.instance.leaves):
                 self._shape(part)
-        self.ready = True
         for part in self.instance.parts:
             if id(part) not in self.nodes:
                 self._shape(part)
@@ -152,12 +153,13 @@ class _Drawing:
     def _bent(self, name: str, shape: Shape) -> Shape:
         bent = list(shape)
         for axis in range(-len(shape), len(shape)):
-            predicates = self.predicates("dim", name, axis)
-            if predicates:
-                bent[axis] = self.choose((bent[axis], *SIZES), predicates)
-        for predicate in self.predicates("shape", name):
-            if not predicate.holds(tuple(bent)) and predicate.arguments and isinstance(predicate.arguments[0], tuple):
-                return predicate.arguments[0]
+            demands = self.demands("dim", name, axis)
+            if demands:
+                bent[axis] = self.choose((bent[axis], *SIZES), demands)
+        for demand in self.demands("shape", name):
+            if not demand.holds(tuple(bent)):
+                samples = [sample for sample in demand.samples() if isinstance(sample, tuple)]
+                return samples[0] if samples else tuple(bent)
         return tuple(bent)
 
     def free(self, name: str, ranks: Sequence[int]) -> Shape:
@@ -166,7 +168,7 @@ class _Drawing:
             return known
         root = self.root(name)
         assert root is not None
-        rank = self.choose(tuple(ranks), self.predicates("rank", root))
+        rank = self.choose(tuple(ranks), self.demands("rank", root))
         shape = [self.pick(SIZES) for _ in range(rank)]
         if rank > 2 and all(node.op not in ("MatMul", "Gemm") for node in self.pattern.body.nodes):
             shape[2:] = [self.pick((5, 3, 4, 7, 8, 1, 9, 12)) for _ in shape[2:]]
@@ -175,46 +177,31 @@ class _Drawing:
             shape[self.pick(range(rank))] = 0
         return self.settle(name, tuple(shape))
 
-    def predicates(self, kind: str, of: str, key: Any = None) -> list[Predicate]:
-        """What the pattern demands of a quantity of one value, as far as its arguments are known by now."""
+    def demands(self, kind: str, of: str, key: Any = None) -> list[Demand]:
+        """What is demanded of a quantity of one value, as far as the arguments are known by now."""
         wanted = self.instance.leaves.get(of, of)
         found = []
         for condition in self.pattern.conditions:
             term = condition.term
             if isinstance(term, Quantity) and (term.kind, term.of, term.key) == (kind, wanted, key):
-                resolved = self._resolved(condition)
-                if resolved is not None:
-                    found.append(resolved)
+                demand = demand_of(condition, self.known, outside=condition is self.beyond)
+                if demand is not None:
+                    found.append(demand)
         return found
 
-    def _resolved(self, condition: Condition) -> Predicate | None:
-        arguments = []
-        for argument in condition.predicate.arguments:
-            if isinstance(argument, Quantity) and argument.kind in ("shape", "dim", "rank"):
-                shape = self.known(argument.of)
-                if shape is None:
-                    return None
-                known = {"shape": shape, "rank": len(shape)}
-                arguments.append(shape[argument.key] if argument.kind == "dim" else known[argument.kind])
-            elif isinstance(argument, Term):
-                return None
-            else:
-                arguments.append(argument)
-        return replace(condition.predicate, arguments=tuple(arguments))
-
-    def choose(self, options: Sequence[Any], predicates: Sequence[Predicate]) -> Any:
-        """One of the options that fulfil the predicates, else one of what these name themselves."""
-        if not predicates or self.near_miss:
+    def choose(self, options: Sequence[Any], demands: Sequence[Demand]) -> Any:
+        """One of the options that fulfil the demands, else one of what these name themselves."""
+        if not demands:
             return self.pick(options)
-        fulfilled = [option for option in options if option is not None and all(p.holds(option) for p in predicates)]
+        fulfilled = [option for option in options if option is not None and all(d.holds(option) for d in demands)]
         if not fulfilled:
-            samples = predicates[0].samples()
+            samples = demands[0].samples()
             model = next((option for option in options if isinstance(option, tuple)), None)
-            if predicates[0].each and model is not None:
+            if demands[0].each and model is not None:
                 samples = tuple((sample,) * len(model) for sample in samples)
-            fulfilled = [sample for sample in samples if all(p.holds(sample) for p in predicates)]
+            fulfilled = [sample for sample in samples if all(d.holds(sample) for d in demands)]
         if not fulfilled:
-            raise ImpossibleError(f"nothing is {' and '.join(map(str, predicates))}")
+            raise ImpossibleError(f"nothing is {' and '.join(map(str, demands))}")
         return self.pick(fulfilled)
 
     # -- one operator --------------------------------------------------------------------------------------------
@@ -230,9 +217,10 @@ class _Drawing:
         for name, default in definition.attributes.items():
             if name in ruled:
                 continue
-            predicates = self.predicates("attr", part.label, name)
-            if predicates:
-                attrs[name] = self.choose((default,) if default is not REQUIRED else (), predicates)
+            demands = self.demands("attr", part.label, name)
+            if demands:
+                known = () if default is REQUIRED else (default,)
+                attrs[name] = self.choose((*known, *TEXTS.get(name, ())), demands)
             elif isinstance(default, float):
                 attrs[name] = self.pick((default, 0.5, 1.0, 0.0))
         return attrs
@@ -265,13 +253,21 @@ class _Drawing:
         if shape is None:
             shape = self.settle(name, _small(role))
         named = self.instance.leaves[name]
-        dtype = self.choose(self._dtypes(part, role), self.predicates("dtype", name))
+        demands = self.demands("dtype", name)
+        dtypes = self._dtypes(part, role)
+        dtype = self.choose(dtypes if all(d.holds(dtypes[0]) for d in demands) else (*dtypes, *DTYPES), demands)
         value = Value(name, TensorType(dtype_named(dtype), shape))
         self.values[name] = value
-        values = [p.arguments[0] for p in self.predicates("value", name) if len(p.arguments) == 1]
+        wanted = self.demands("value", name)
         fixed = named in self.pattern.constants or role in ("axes", "shape", "axis", "pads", "repeats", "split")
-        if values:
-            self.constants[name] = np.full(shape if shape else np.shape(values[0]), values[0], value.dtype)
+        if isinstance(self.beyond, Constancy) and self.beyond.of == named:
+            return
+        if wanted:
+            samples = wanted[0].samples()
+            if not samples:
+                raise ImpossibleError(f"nothing is known to be {wanted[0]}")
+            given = self.pick(samples)
+            self.constants[name] = np.full(shape if shape else np.shape(given), given, value.dtype)
         elif fixed or (self._place(part, number) and self.pick((True, True, False))):
             self.constants[name] = constant(value.tensor, role, self._rank(part), self.random)
 
@@ -338,7 +334,7 @@ class _View:
         return self.drawing.free(self._name(number), ranks)
 
     def wish(self, attribute: str, options: Sequence[Any]) -> Any:
-        return self.drawing.choose(options, self.drawing.predicates("attr", self.part.label, attribute))
+        return self.drawing.choose(options, self.drawing.demands("attr", self.part.label, attribute))
 
 
 def _small(role: str) -> Shape:

@@ -61,26 +61,50 @@ def examine(subject: Subject, case: Case, thorough: bool = False) -> Outcome:
     A case that the backend leaves to others is not accepted, which is no finding.
     """
     try:
-        executable = _compiled(subject, case)
+        places = {region.backend for region in heddle.plan(export_model(case.graph), _backends(subject)).regions}
     except RefusedError:
         return Outcome(False)
+    if subject.backend.name not in places:
+        return Outcome(False)
+    finding = _examined(subject, case, thorough)
+    if finding is None or case.beyond is None:
+        return Outcome(True, finding)
+    if len(places) > 1 and _of_the_host(subject, case):
+        return Outcome(False)
+    return Outcome(True, Finding(finding.kind, f"taken though its pattern demands that {case.beyond}: {finding.what}"))
+
+
+def _examined(subject: Subject, case: Case, thorough: bool) -> Finding | None:
+    try:
+        executable = _compiled(subject, case)
     except HeddleError as error:
-        return Outcome(True, Finding("claim", f"claimed, but it does not compile: {error}"))
+        return Finding("claim", f"claimed, but it does not compile: {error}")
     with executable:
-        if all(region.backend != subject.backend.name for region in executable.plan.regions):
-            return Outcome(False)
         finding = _calls(subject, case, executable)
         if finding is None and thorough:
             finding = _threads(subject, case, executable) or _file(subject, case, executable)
     if finding is None and thorough:
         finding = _repeatable(subject, case) or _released(subject, case)
-    return Outcome(True, finding)
+    return finding
+
+
+def _of_the_host(subject: Subject, case: Case) -> bool:
+    """Whether the host alone fails this case too, so that nothing is said about the backend."""
+    try:
+        with heddle.compile(export_model(case.graph)) as executable:
+            return _calls(subject, case, executable) is not None
+    except HeddleError:
+        return True
+
+
+def _backends(subject: Subject) -> list[str | Backend]:
+    return [subject.backend, "host"]
 
 
 def _compiled(subject: Subject, case: Case, devices: Mapping[str, Any] | None = None) -> heddle.Executable:
     return heddle.compile(
         export_model(case.graph),
-        [subject.backend, "host"],
+        _backends(subject),
         devices=dict(subject.devices if devices is None else devices),
         timeout=subject.timeout,
     )

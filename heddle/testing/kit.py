@@ -21,13 +21,17 @@ from heddle.core.plugin import Backend, get_backend, patterns_of
 from heddle.core.runtime.device import Device
 from heddle.testing.cases import Case, ImpossibleError, draw_case
 from heddle.testing.examine import Finding, Subject, examine
-from heddle.testing.report import LEAST, Report, Score
+from heddle.testing.limits import Limit, limits_of
+from heddle.testing.report import LEAST, Beyond, Report, Score
 
 THOROUGH_EVERY = 25
 """Every so many accepted cases are run from several threads, through a file, and with their resources counted."""
 
 EFFORT = 60
 """So many cases are drawn, at most, for each that is asked for."""
+
+BEYOND = 20
+"""For each of a pattern's limits, one case beyond it for so many accepted cases that are asked for."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +69,22 @@ class Kit:
         return Report(opened.name, tuple(self.score(subject, pattern) for pattern in chosen))
 
     def score(self, subject: Subject, pattern: Pattern) -> Score:
-        """One pattern: cases until enough were accepted, one failed, or too many were drawn for nothing."""
+        """One pattern: cases until enough were accepted, then beyond each of its limits; until one fails."""
         start = time.perf_counter()
         accepted = drawn = 0
         refusals: Counter[str] = Counter()
+        beyond: list[Beyond] = []
+
+        def score(case: Case | None = None, finding: Finding | None = None) -> Score:
+            told = ("", "")
+            if case is not None and finding is not None:
+                case, finding = self.shrunk(subject, case, finding)
+                told = str(case), self._write(subject, case)
+            seconds = time.perf_counter() - start
+            return Score(
+                pattern.name, accepted, drawn, self.cases, finding, *told, seconds, dict(refusals), tuple(beyond)
+            )
+
         while accepted < self.cases and drawn < self.cases * EFFORT:
             drawn += 1
             try:
@@ -79,19 +95,43 @@ class Kit:
             outcome = examine(subject, case, accepted % THOROUGH_EVERY == 0)
             accepted += outcome.accepted
             if outcome.finding is not None:
-                small, finding = self.shrunk(subject, case, outcome.finding)
-                model = self._write(subject, small)
-                return Score(
-                    pattern.name, accepted, drawn, self.cases, finding, str(small), model, _since(start), refusals
-                )
-            if self.progress is not None:
-                self.progress(pattern.name, accepted, self.cases)
-        return Score(pattern.name, accepted, drawn, self.cases, seconds=_since(start), refusals=dict(refusals))
+                return score(case, outcome.finding)
+            self._tell(pattern.name, accepted, self.cases)
+        limits = limits_of(pattern)
+        for number, limit in enumerate(limits):
+            self._tell(f"{pattern.name}, beyond its limits", number, len(limits))
+            tried, case, finding = self._beyond(subject, pattern, limit)
+            beyond.append(tried)
+            if finding is not None:
+                return score(case, finding)
+        return score()
 
-    def case(self, pattern: Pattern, number: int) -> Case:
+    def _beyond(self, subject: Subject, pattern: Pattern, limit: Limit) -> tuple[Beyond, Case | None, Finding | None]:
+        """Cases that break one limit: the backend leaves them or is right."""
+        wanted = -(-self.cases // BEYOND)
+        left = right = 0
+        for number in range(1, wanted * EFFORT + 1):
+            try:
+                case = self.case(pattern, number, limit)
+            except ImpossibleError:
+                continue
+            outcome = examine(subject, case)
+            if outcome.finding is not None:
+                return Beyond(str(limit), left, right), case, outcome.finding
+            right += outcome.accepted
+            left += not outcome.accepted
+            if left + right == wanted:
+                break
+        return Beyond(str(limit), left, right), None, None
+
+    def _tell(self, what: str, done: int, total: int) -> None:
+        if self.progress is not None:
+            self.progress(what, done, total)
+
+    def case(self, pattern: Pattern, number: int, beyond: Limit | None = None) -> Case:
         """The case of a number; ImpossibleError when its choices make none."""
         seed = self.seed * 1_000_003 + number
-        return draw_case(pattern, random.Random(seed).choice, seed)
+        return draw_case(pattern, random.Random(seed).choice, seed, beyond)
 
     def shrunk(self, subject: Subject, case: Case, finding: Finding) -> tuple[Case, Finding]:
         """The smallest case that fails in the same way, found by hypothesis, and how it fails."""
@@ -105,8 +145,11 @@ class Kit:
 
         @st.composite
         def drawn(draw: Any) -> Case:
+            def pick(options: Sequence[Any]) -> Any:
+                return draw(st.sampled_from(tuple(options)))
+
             try:
-                return draw_case(case.pattern, lambda options: draw(st.sampled_from(tuple(options))), case.seed)
+                return draw_case(case.pattern, pick, case.seed, case.beyond)
             except ImpossibleError:
                 raise UnsatisfiedAssumption from None
 
@@ -143,7 +186,3 @@ class Kit:
 
 def _elements(case: Case) -> int:
     return sum(value.tensor.size or 0 for value in case.graph.values)
-
-
-def _since(start: float) -> float:
-    return time.perf_counter() - start

@@ -18,8 +18,20 @@ LEAST = 200
 
 
 @dataclass(frozen=True)
+class Beyond:
+    """The cases that break one limit of a pattern: so many were left to others, so many taken and computed rightly."""
+
+    limit: str
+    left: int
+    right: int
+
+
+@dataclass(frozen=True)
 class Score:
-    """What came of one pattern. `model` is the file with the smallest failing case, where it was written."""
+    """What came of one pattern. `model` is the file with the smallest failing case, where it was written.
+
+    `beyond` tells of the cases outside each of its limits; neither left nor right where none could be drawn.
+    """
 
     pattern: str
     accepted: int
@@ -30,10 +42,19 @@ class Score:
     model: str = ""
     seconds: float = 0.0
     refusals: Mapping[str, int] | None = None
+    beyond: tuple[Beyond, ...] = ()
 
     @property
     def ok(self) -> bool:
         return self.finding is None and self.accepted >= self.asked
+
+    @property
+    def outside(self) -> str:
+        """What became of the cases beyond the limits, in a few words."""
+        left, right = sum(one.left for one in self.beyond), sum(one.right for one in self.beyond)
+        untried = sum(not one.left + one.right for one in self.beyond)
+        told = [f"{left} left", *([f"{right} right"] if right else [])]
+        return ", ".join([*told, *([f"{untried} of {len(self.beyond)} limits untried"] if untried else [])])
 
     @property
     def verdict(self) -> str:
@@ -60,13 +81,14 @@ class Report:
     def table(self) -> Table:
         """The score card for a terminal."""
         shown = Table(title=f"conformance of {self.backend}", title_justify="left", box=None, pad_edge=False)
-        for column in ("pattern", "accepted", "drawn", "seconds", "verdict"):
+        for column in ("pattern", "accepted", "drawn", "beyond its limits", "seconds", "verdict"):
             shown.add_column(column, overflow="fold")
         for score in self.scores:
             shown.add_row(
                 score.pattern,
                 f"{score.accepted}/{score.asked}",
                 str(score.drawn),
+                score.outside,
                 f"{score.seconds:.1f}",
                 Text(score.verdict, style="green" if score.ok else "red"),
             )

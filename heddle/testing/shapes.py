@@ -35,6 +35,15 @@ class Drawing(Protocol):
 
 Rule = Callable[[Drawing], dict[str, Any]]
 
+TEXTS: Mapping[str, tuple[str, ...]] = {
+    "auto_pad": ("SAME_UPPER", "SAME_LOWER", "VALID"),
+    "approximate": ("none", "tanh"),
+    "mode": ("nearest", "linear", "cubic", "constant", "reflect", "edge", "wrap", "DCR", "CRD"),
+    "coordinate_transformation_mode": ("half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel"),
+    "nearest_mode": ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil"),
+}
+"""What attributes that are words may say; an operator's own rule refuses those that are not its."""
+
 
 def convolution(d: Drawing) -> dict[str, Any]:
     """Conv and ConvTranspose: windows with strides, paddings, dilations and groups."""
@@ -63,14 +72,14 @@ def transposed(d: Drawing) -> dict[str, Any]:
 
 
 def window(d: Drawing, axes: int) -> dict[str, Any]:
-    """Strides, dilations and paddings, uneven ones too."""
+    """Strides, dilations and paddings, uneven ones too; automatic paddings now and then."""
+    auto = d.wish("auto_pad", ("NOTSET",) * 9 + TEXTS["auto_pad"])
+    pads = d.wish("pads", [(0,) * 2 * axes, (1,) * 2 * axes, (0, 1) * axes, (1,) * axes + (0,) * axes, (2,) * 2 * axes])
     return {
         "strides": d.wish("strides", [(1,) * axes, (2,) * axes, tuple(range(1, axes + 1))]),
         "dilations": d.wish("dilations", [(1,) * axes, (2,) * axes]),
-        "pads": d.wish(
-            "pads", [(0,) * 2 * axes, (1,) * 2 * axes, (0, 1) * axes, (1,) * axes + (0,) * axes, (2,) * 2 * axes]
-        ),
-        "auto_pad": d.wish("auto_pad", ["NOTSET"]),
+        "pads": pads if auto == "NOTSET" else None,
+        "auto_pad": auto,
     }
 
 

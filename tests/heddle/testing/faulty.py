@@ -20,6 +20,11 @@ def conv(x):
     return ops.Conv(x, const("w"), maybe_const("b"))
 
 
+@pattern("loose", conditions=[FLOAT, rank("x").equals(4)])
+def loose(x):
+    return ops.Conv(x, const("w"), maybe_const("b"))
+
+
 @pattern("sub", conditions=[dtype("x").equals("float32")])
 def sub(x, y):
     return ops.Sub(x, y)
@@ -69,9 +74,7 @@ class FaultyDevice(CallingDevice):
 
     def call(self, made, inputs, outputs):
         settings, constants = made
-        operands = [
-            inputs[at] if at is not None else constants[f"c{i}"] for i, at in enumerate(settings["operands"])
-        ]
+        operands = [inputs[at] if at is not None else constants[f"c{i}"] for i, at in enumerate(settings["operands"])]
         result = self.compute(settings, *operands)
         self.misbehave(settings, inputs, outputs, result)
 

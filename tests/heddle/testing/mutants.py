@@ -31,9 +31,12 @@ SWAPS = {
 FUNCTIONS = {"library": ("library_convolve", "compile", "prepare", "call"), "codegen": ("compile", "prepare", "call")}
 
 EQUIVALENT: tuple[tuple[str, str], ...] = (
-    ('library', 'line 23: np.concatenate(parts, axis=-1).transpose(0, 3, 1, 2) + b.res -> b.reshape(1, -1, 1, 1) + np.concatenate(parts, axis=-1).tran'),  # noqa: E501
-    ('library', 'line 16: (size - 1) * step -> step * (size - 1)'),
-    ('library', "line 47: ('strides', 'pads', 'dilations', 'group') -> ('group', 'dilations', 'pads', 'strides')"),
+    (
+        "library",
+        "line 23: np.concatenate(parts, axis=-1).transpose(0, 3, 1, 2) + b.res -> b.reshape(1, -1, 1, 1) + np.concatenate(parts, axis=-1).tran",
+    ),  # noqa: E501
+    ("library", "line 16: (size - 1) * step -> step * (size - 1)"),
+    ("library", "line 47: ('strides', 'pads', 'dilations', 'group') -> ('group', 'dilations', 'pads', 'strides')"),
 )
 """Changes that change nothing (sums and products commute, names are looked up): the backend, and the change as told."""
 

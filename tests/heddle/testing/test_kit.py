@@ -10,9 +10,11 @@ import numpy as np
 import onnx
 import pytest
 from heddle.core.errors import HeddleError
+from heddle.core.pattern import among, attr
 from heddle.core.plugin import Tolerance, get_backend
 
 from heddle.testing import ImpossibleError, Kit, difference, draw_case
+from heddle.testing.limits import demand_of
 
 _spec = importlib.util.spec_from_file_location("faulty", Path(__file__).parent / "faulty.py")
 faulty = importlib.util.module_from_spec(_spec)
@@ -58,6 +60,43 @@ def test_a_faulty_device_is_caught(fault, pattern, kind):
 @pytest.mark.parametrize(("fault", "kind"), [("refuses to compile", "claim"), ("unrepeatable", "random")])
 def test_a_faulty_compiler_is_caught(fault, kind):
     assert scores(compiler=fault, patterns=(faulty.conv,))["conv"].finding.kind == kind
+
+
+def test_what_is_taken_beyond_the_limits_must_be_right():
+    """Another pattern takes what this one's conditions exclude, and the device ignores automatic paddings."""
+    report = Kit(40, shrinking=2).test(
+        faulty.Faulty(patterns=(faulty.conv, faulty.loose)),
+        devices={"faulty": faulty.FaultyDevice()},
+        only=["conv"],
+        timeout=1,
+    )
+    (score,) = report.scores
+    assert score.accepted == 40
+    assert "taken though its pattern demands that conv.auto_pad is NOTSET: call 1" in score.verdict
+    assert "auto_pad=" in score.case
+
+
+def test_every_limit_is_broken():
+    score = scores(cases=40, patterns=(faulty.conv,))["conv"]
+    limits = ["x.dtype is float32", "x.rank is 4", "conv.auto_pad is NOTSET", "w is constant", "b is constant"]
+    assert [(one.limit, one.left, one.right) for one in score.beyond] == [(limit, 2, 0) for limit in limits]
+    assert score.outside == "10 left"
+
+
+@pytest.mark.parametrize(
+    ("condition", "outside"),
+    [
+        (attr("c", "group").between(2, 3), (1, 4)),
+        (attr("c", "group").at_most(7), (8,)),
+        (attr("c", "group").multiple_of(4), (3, 5)),
+        (attr("c", "strides").each(among(1, 2)), (0, 3)),
+        (attr("c", "alpha").equals(0.5), (1.0, 0.0, 1.5, -0.5)),
+    ],
+)
+def test_the_neighbours_of_a_limit(condition, outside):
+    found = demand_of(condition, lambda name: None, outside=True).samples()
+    assert set(outside) <= set(found)
+    assert not any(condition.predicate.holds(value) for value in found)
 
 
 def test_too_few_cases_are_a_failure():
