@@ -28,9 +28,8 @@ class Patches:
 class PortLayout:
     """How one input or output lies in memory, from byte `offset` of the workspace on.
 
-    The order there is `[batch][block][height][width][lane]`. With `last`, the dense array has its channels last, as
-    [rows][channels], and rows become columns of the image. The four sizes are those of the dense array; `patches`
-    makes more channels of them.
+    The order there is `[batch][block][height][width][lane]`. With `last`, the dense array has its channels last. The
+    four sizes are those of the dense array; `patches` makes more channels of them.
     """
 
     batch: int
@@ -104,7 +103,7 @@ def _view(layout: PortLayout, memory: Bytes) -> Bytes:
 def _image(layout: PortLayout, dense: Bytes) -> Bytes:
     """The dense array as [batch][channels][height][width], without a copy."""
     if layout.last:
-        return dense.reshape(layout.width, layout.channels).T[None, :, None, :]
+        return dense.reshape(layout.batch, layout.height, layout.width, layout.channels).transpose(0, 3, 1, 2)
     return dense.reshape(layout.batch, layout.channels, layout.height, layout.width)
 
 
