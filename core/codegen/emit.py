@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 
 from heddle.core.codegen.affine import Affine, Atom, Axis, Opaque, Quotient
+from heddle.core.codegen.kernels.blocking import chunks, each
 from heddle.core.codegen.kernels.layout import transpose_registers
 from heddle.core.codegen.llvm import NO_UNROLL, Function, Variable
-from heddle.core.codegen.loops import Buffer, Fail, For, Kernel, Local, Set, Stmt, Store, Turn, While
+from heddle.core.codegen.loops import Buffer, Fail, For, Kernel, Local, Set, Stmt, Store, Turn, While, read_by
 from heddle.core.codegen.narrow import from_storage, register_type, storage_type, to_storage
 from heddle.core.codegen.numeric import Context, apply, literal, power_by
+from heddle.core.codegen.pieces import Pieces
 from heddle.core.codegen.target import Target
 from heddle.core.codegen.tensor import walk
 from heddle.core.codegen.values import I1, I32, I64, Index, Value, constant, vector
+from heddle.core.codegen.work import cycles
 from heddle.core.errors import BackendError
 from heddle.core.ops.scalar import Expr, is_floating
 
 FOLD_FLAGS = "reassoc contract nsz"
 """Reductions may be reordered, and a product may join a sum: what ONNX leaves open. NaN and infinity stay exact."""
+
+_PIECES = 64
+"""The most pieces of a kernel made of loops: enough for threads to even out, and few to walk over."""
+_BLOCK = 64
+"""Turns of an innermost loop come in blocks of so many, so that vectors are whole."""
 
 
 def attributes(target: Target) -> str:
@@ -34,24 +42,35 @@ def emit(kernel: Kernel, name: str, target: Target) -> Function:
     parameters = [("services", "ptr noalias readonly")]
     for number, buffer in enumerate(kernel.parameters):
         readonly = "" if buffer in kernel.written else " readonly"
-        parameters.append((f"b{number}", f"ptr noalias align {_alignment(buffer)}{readonly}"))
+        parameters.append((f"b{number}", f"ptr noalias align {alignment(buffer)}{readonly}"))
     f = Function(name, parameters, I32, attributes=attributes(target))
-    _Emitter(f, target, kernel).block(kernel.body)
+    addresses = {buffer: f[f"b{number}"] for number, buffer in enumerate(kernel.parameters)}
+    pieces = Pieces(f, cycles(kernel) if _divisible(kernel) else 0)
+    Emitter(Context(f, target, f["services"]), addresses, pieces).block(kernel.body)
     f.give(constant(0, I32))
     return f
 
 
-def _alignment(buffer: Buffer) -> int:
+def _divisible(kernel: Kernel) -> bool:
+    """Whether the turns of its outermost loops may run in any order."""
+    if not all(isinstance(stmt, For) and stmt.kind == "parallel" for stmt in kernel.body):
+        return False
+    return len(kernel.body) == 1 or not any(buffer in kernel.written for buffer in read_by(kernel.body))
+
+
+def alignment(buffer: Buffer) -> int:
+    """The bytes at whose multiples an element of a buffer lies."""
     return max(1, storage_type(buffer.dtype).bits // 8)
 
 
-class _Emitter:
+class Emitter:
     """What is known at one place of the function: where buffers, axes, variables and finished expressions are."""
 
-    def __init__(self, f: Function, target: Target, kernel: Kernel) -> None:
-        self.f = f
-        self.context = Context(f, target, f["services"])
-        self.addresses: dict[Buffer, Value] = {b: f[f"b{i}"] for i, b in enumerate(kernel.parameters)}
+    def __init__(self, context: Context, addresses: Mapping[Buffer, Value], pieces: Pieces | None = None) -> None:
+        self.f = context.f
+        self.context = context
+        self.addresses = dict(addresses)
+        self.pieces = pieces if pieces is not None and pieces.shared else None
         self.axes: dict[Axis, Index] = {}
         self.vector: tuple[Axis, int] | None = None
         self.locals: dict[Local, Variable] = {}
@@ -86,7 +105,7 @@ class _Emitter:
         elif isinstance(stmt, Turn):
             self.turned(stmt)
         elif isinstance(stmt, Fail):
-            f.give(constant(stmt.number, I32))
+            self.fail(stmt.number)
         elif isinstance(stmt, While):
             with f.repeat() as (_, done), self.scope():
                 f.leave(done, self.invert(self.expr(stmt.condition)))
@@ -100,6 +119,10 @@ class _Emitter:
                     self.block(stmt.otherwise)
             self.forget()
 
+    def fail(self, number: int) -> None:
+        """End the run with the number of a fault."""
+        self.f.give(constant(number, I32))
+
     def forget(self) -> None:
         """Variables or memory changed: what was computed from them is to be computed again."""
         for scope in self.scopes:
@@ -112,7 +135,9 @@ class _Emitter:
         axis = stmt.axis
         if axis.extent == 0:
             return
-        if stmt.kind == "vector":
+        if self.pieces is not None:
+            self.divided(stmt, self.pieces)
+        elif stmt.kind == "vector":
             self.vectors(stmt)
         elif axis.extent == 1:
             self.turn(stmt, 0)
@@ -123,6 +148,25 @@ class _Emitter:
             properties = (NO_UNROLL,) if any(isinstance(inner, For) for inner in stmt.body) else ()
             with self.f.loop(0, axis.extent, properties=properties) as i:
                 self.turn(stmt, i)
+
+    def divided(self, stmt: For, pieces: Pieces, outside: int = 1) -> None:
+        """A parallel loop whose turns, in blocks, are the pieces of the kernel; or those of the loop in it."""
+        f, axis = self.f, stmt.axis
+        inner = stmt.body[0] if len(stmt.body) == 1 else None
+        if isinstance(inner, For) and inner.kind == "parallel" and outside * axis.extent < _PIECES:
+            with f.loop(0, axis.extent, properties=(NO_UNROLL,)) as i:
+                self.axes[axis] = i
+                self.divided(inner, pieces, outside * axis.extent)
+                del self.axes[axis]
+            return
+        size = -(-axis.extent * outside // _PIECES)
+        if not any(isinstance(part, For) for part in stmt.body):
+            size = -(-size // _BLOCK) * _BLOCK
+        self.pieces = None  # what is inside is a part of a piece
+        for count, start in each(f, chunks(axis.extent, size)):
+            with pieces.one(), f.loop(0, count) if count > 1 else nullcontext(0) as i:
+                self.turn(stmt, f.plus(start, i))
+        self.pieces = pieces
 
     def turn(self, stmt: For, i: Index) -> None:
         self.forget()
