@@ -73,7 +73,7 @@ def merge_axes(item: Flat) -> Flat:
             one = axis(outer.extent * inner.extent, outer.name)
             mapping = {outer: one // inner.extent, inner: one % inner.extent}
             rest = (*item.axes[:position], only_axis(one), *item.axes[position + 2 :])
-            item = Flat(rest, item.buffer, _replaced(item.offset, mapping), rewrite(item.body, mapping))
+            item = Flat(rest, item.buffer, replaced(item.offset, mapping), rewrite(item.body, mapping))
         else:
             position += 1
     return replace(item, body=_merge_folds(item.body))
@@ -95,11 +95,12 @@ def _split_axes(item: Flat) -> Flat:
             pair = axis(outer.extent // inner_extent, outer.name), axis(inner_extent, f"{outer.name}_")
             mapping = {outer: _single(pair[0]) * inner_extent + _single(pair[1])}
             axes = (*item.axes[:number], *map(only_axis, pair), *item.axes[number + 1 :])
-            return _split_axes(Flat(axes, item.buffer, _replaced(item.offset, mapping), rewrite(item.body, mapping)))
+            return _split_axes(Flat(axes, item.buffer, replaced(item.offset, mapping), rewrite(item.body, mapping)))
     return item
 
 
-def _replaced(index: Affine, mapping: dict[Axis, Affine]) -> Affine:
+def replaced(index: Affine, mapping: dict[Axis, Affine]) -> Affine:
+    """An index with axes replaced, in what it computes from expressions too."""
     return substitute(index, mapping, lambda expr: rewrite(expr, mapping))
 
 
@@ -197,11 +198,11 @@ def statements(item: Flat, names: Namer, lanes: int) -> tuple[Stmt, ...]:
     """The loop nest of a computation; `lanes` is how many floats a vector register holds."""
     if any(a.extent == 0 for a in item.axes):
         return ()
-    ordered = _by_store(merge_axes(item))
-    return _blocked(ordered, names, lanes) or _turned(ordered, names, lanes) or _plain(ordered, names)
+    ordered = by_store(merge_axes(item))
+    return _blocked(ordered, names, lanes) or _turned(ordered, names, lanes) or plain(ordered, names)
 
 
-def _by_store(item: Flat) -> Flat:
+def by_store(item: Flat) -> Flat:
     """The axes in the order in which memory is written, the contiguous one innermost."""
     strides = [item.offset.stride(a) for a in item.axes]
     if any(stride is None for stride in strides):
@@ -210,7 +211,7 @@ def _by_store(item: Flat) -> Flat:
     return replace(item, axes=tuple(item.axes[i] for i in order))
 
 
-def _plain(item: Flat, names: Namer) -> tuple[Stmt, ...]:
+def plain(item: Flat, names: Namer) -> tuple[Stmt, ...]:
     """One turn of the inner body for each element."""
     block = _Body(names)
     value = block.scalar(item.body)
@@ -237,10 +238,10 @@ def _turned(item: Flat, names: Namer, size: int) -> tuple[Stmt, ...] | None:
     corner = {a: _single(tile) * size for a, tile in zip((outer, inner), tiles, strict=True)}
     square = Turn(
         item.buffer,
-        _replaced(item.offset, corner),
+        replaced(item.offset, corner),
         across,
         source,
-        _replaced(origin, corner),
+        replaced(origin, corner),
         step,
         size,
     )
@@ -248,7 +249,7 @@ def _turned(item: Flat, names: Namer, size: int) -> tuple[Stmt, ...] | None:
     stmts = list(nest([*rest, *map(only_axis, tiles)], [square], ["parallel"]))
     right = _window(item, {inner: (whole[inner], inner.extent)})
     below = _window(item, {outer: (whole[outer], outer.extent), inner: (0, whole[inner])})
-    return (*stmts, *(stmt for part in (right, below) if part is not None for stmt in _plain(part, names)))
+    return (*stmts, *(stmt for part in (right, below) if part is not None for stmt in plain(part, names)))
 
 
 def _window(item: Flat, spans: dict[Axis, tuple[int, int]]) -> Flat | None:
@@ -262,12 +263,12 @@ def _window(item: Flat, spans: dict[Axis, tuple[int, int]]) -> Flat | None:
         mapping[old] = _single(fresh) + start
         axes[axes.index(old)] = only_axis(fresh)
     kept = tuple(a for a in axes if a.extent != 1)
-    return Flat(kept, item.buffer, _replaced(item.offset, mapping), rewrite(item.body, mapping))
+    return Flat(kept, item.buffer, replaced(item.offset, mapping), rewrite(item.body, mapping))
 
 
 def _blocked(item: Flat, names: Namer, lanes: int) -> tuple[Stmt, ...] | None:
     """Folds over a block of elements at once, along the axis in which memory is contiguous: rows x vectors."""
-    folds = _outer_folds(item.body)
+    folds = outer_folds(item.body)
     if not folds or not item.axes or any(e.op == "if" for e in walk(item.body)):
         return None
     if any(inner.op == "fold" for f in folds for arg in f.args for inner in walk(arg)):
@@ -315,8 +316,8 @@ def _block(
         update = nest(inside, [Store(array, place, combined)], kinds)
         stmts += nest(expr.value.axes, update, ["fold"] * len(expr.value.axes))
         results[expr] = element(array, place)
-    value = rewrite(_exchanged(item.body, results), mapping)
-    stmts += nest(inside, [Store(item.buffer, _replaced(item.offset, mapping), value)], kinds)
+    value = rewrite(exchanged(item.body, results), mapping)
+    stmts += nest(inside, [Store(item.buffer, replaced(item.offset, mapping), value)], kinds)
     return nest((only_axis(group), only_axis(tile)), stmts)
 
 
@@ -324,22 +325,23 @@ def _single(index: Affine) -> Affine:
     return of_axis(only_axis(index))
 
 
-def _exchanged(expr: Expr, results: dict[Expr, Expr]) -> Expr:
+def exchanged(expr: Expr, results: dict[Expr, Expr]) -> Expr:
+    """The expression with some of its parts exchanged for others."""
     if expr in results:
         return results[expr]
-    args = tuple(_exchanged(arg, results) for arg in expr.args)
+    args = tuple(exchanged(arg, results) for arg in expr.args)
     if all(a is b for a, b in zip(args, expr.args, strict=True)):
         return expr
     return Expr(expr.op, expr.dtype, args, expr.value)
 
 
-def _outer_folds(expr: Expr) -> list[Expr]:
+def outer_folds(expr: Expr) -> list[Expr]:
     """The folds that stand in no other fold, each once."""
     if expr.op == "fold":
         return [expr]
     found: dict[Expr, None] = {}
     for arg in expr.args:
-        found.update(dict.fromkeys(_outer_folds(arg)))
+        found.update(dict.fromkeys(outer_folds(arg)))
     return list(found)
 
 
