@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import llvmlite.binding as llvm
+import numpy as np
 from heddle.backends.llvm.choices import Choices, from_json, multiplications, to_json
 from heddle.backends.llvm.measuring import prepared
 from heddle.backends.llvm.strategy import Kernels
@@ -16,6 +18,7 @@ from heddle.core.codegen.target import Target
 from heddle.core.errors import BackendError
 from heddle.core.ir import Node
 from heddle.core.plugin import Backend, Region
+from heddle.core.plugin.recall import source_digest
 from heddle.core.plugin.tuning import Choice, Problem, read_choices
 from heddle.core.runtime.artifact import Artifact
 
@@ -52,6 +55,12 @@ class Host(Backend):
 
     def refuses(self, node: Node) -> str | None:
         return refusal(node)
+
+    @property
+    def recipe(self) -> str:
+        sources = source_digest("heddle.core", "heddle.backends.llvm")
+        versions = (llvm.llvm_version_info, np.__version__)
+        return repr((sources, versions, self.target, self.options, sorted(self._choices.known.items())))
 
     def compile(self, region: Region) -> Artifact:
         strict = self.options.strict_math

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-DEFAULT_LIMIT = 1 << 30
+DEFAULT_LIMIT = 4 << 30
 _SUFFIX = ".o"
 
 
@@ -32,25 +32,29 @@ def directory() -> Path:
 
 
 def limit() -> int:
-    """How many bytes the cache may hold: `$HEDDLE_CACHE_BYTES`, else 1 GiB."""
+    """How many bytes the cache may hold: `$HEDDLE_CACHE_BYTES`, else 4 GiB."""
     return int(os.environ.get("HEDDLE_CACHE_BYTES") or DEFAULT_LIMIT)
 
 
 def fetch(key: str) -> bytes | None:
     """The object of a key, or None; what is fetched counts as used now."""
-    path = _path(key)
     try:
-        data = path.read_bytes()
+        data = place(key).read_bytes()
     except OSError:
         return None
-    with contextlib.suppress(OSError):
-        os.utime(path)
+    touch(key)
     return data
+
+
+def touch(key: str) -> None:
+    """Count the object of a key as used now."""
+    with contextlib.suppress(OSError):
+        os.utime(place(key))
 
 
 def store(key: str, data: bytes) -> None:
     """Keep an object. A cache that cannot be written to is no error: the object is compiled again next time."""
-    path = _path(key)
+    path = place(key)
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
@@ -81,7 +85,7 @@ def evict(most: int | None = None) -> int:
     for entry in stored:
         if excess <= 0:
             break
-        _path(entry.key).unlink(missing_ok=True)
+        place(entry.key).unlink(missing_ok=True)
         excess -= entry.size
         gone += 1
     return gone
@@ -92,7 +96,8 @@ def clean() -> int:
     return evict(-1) if entries() else 0
 
 
-def _path(key: str) -> Path:
+def place(key: str) -> Path:
+    """The file of a key's object."""
     return directory() / key[:2] / f"{key}{_SUFFIX}"
 
 

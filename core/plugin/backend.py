@@ -113,6 +113,15 @@ class Backend:
         """The speeds of the device, from which `estimate` prices regions."""
         return Figures()
 
+    @property
+    def recipe(self) -> str | None:
+        """What an artifact is made from besides its region, as text: the compiler's version, what its options chose.
+
+        Regions of a backend that says so are compiled once: later they come from the cache, by content. None keeps
+        nothing.
+        """
+        return None
+
     def estimate(self, region: Region) -> Cost:
         """What one run of a region takes, without moving its inputs and outputs; a roofline of `figures` by default."""
         compute, launch = roofline(region.body, self.figures)

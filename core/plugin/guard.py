@@ -10,6 +10,7 @@ from heddle.core.errors import BackendError
 from heddle.core.ir import Graph, Node, Pass, Phase, TensorType, Value, dtype_name, verify
 from heddle.core.pattern import Pattern
 from heddle.core.plugin.backend import Backend, Cost, Region
+from heddle.core.plugin.recall import recalled
 from heddle.core.runtime.artifact import Artifact, Port
 
 
@@ -101,7 +102,7 @@ def estimate(backend: Backend, region: Region) -> Cost:
 
 def _compile(backend: Backend, region: Region) -> Artifact:
     try:
-        artifact = backend.compile(region)
+        artifact = recalled(backend, region, lambda: backend.compile(region))
     except Exception as error:
         raise _failed(backend, f"compiling region {region.name} failed", error) from error
     where = f"backend {backend.name!r}: the artifact of region {region.name}"
