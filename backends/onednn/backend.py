@@ -13,12 +13,13 @@ from heddle.backends.onednn.lower import Lowering, chains
 from heddle.backends.onednn.memory import place
 from heddle.backends.onednn.operators import lower_node
 from heddle.backends.onednn.patterns import PATTERNS, gelu_by_erf
-from heddle.backends.onednn.program import Program, to_bytes
+from heddle.backends.onednn.program import Program, to_json
 from heddle.core.errors import BackendError, DeviceError
 from heddle.core.ir import Graph, Node, Value, dtype_name
 from heddle.core.pattern import Pattern
 from heddle.core.plugin import Backend, Figures, Region
 from heddle.core.runtime.artifact import Artifact, Port, Signature
+from heddle.core.runtime.cpu import machine
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,14 @@ class Onednn(Backend):
                 tuple(map(_port, region.body.inputs)),
                 tuple(map(_port, region.body.outputs)),
             ),
-            code=to_bytes(program, native_loop()),
+            code=native_loop(),
             constants=lowering.constants,
             workspace=workspace,
-            meta={"primitives": [primitive.kind for primitive in program.primitives]},
+            meta={
+                "machine": machine(),
+                "program": to_json(program),
+                "faults": [f"primitive {n} ({one.kind}) failed" for n, one in enumerate(program.primitives, 1)],
+            },
             nodes=tuple(dict.fromkeys(node.name for node in region.body.nodes if node.name)),
         )
 

@@ -189,7 +189,7 @@ def _pack(program: OnednnProgram, tensor: int, description: c_void_p) -> c_void_
     lib, one = program.lib, program.program.tensors[tensor]
     wanted = lib.query(description, QUERY_WEIGHTS)
     given = lib.descriptor(one.dims, one.dtype, one.strides)
-    array = program.constants[str(one.place.at)]
+    array = program.arrays[str(one.place.at)]
     source = lib.make("dnnl_memory_create", given, lib.engine, c_void_p(array.ctypes.data))
     store = aligned(lib.size(wanted), 4096)
     program.stores.append(store)

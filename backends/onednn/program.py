@@ -7,10 +7,7 @@ from dataclasses import asdict, dataclass, field
 from math import prod
 from typing import Any, NamedTuple
 
-MAGIC = b"HDNN1\n"
-
-ENTRY = "heddle_onednn_run"
-"""The function that the native loop exports."""
+from heddle.core.runtime.artifact import JSON
 
 
 class Place(NamedTuple):
@@ -86,19 +83,14 @@ def same_order(dims: tuple[int, ...], left: tuple[int, ...], right: tuple[int, .
     return all(dim == 1 or a == b for dim, a, b in zip(dims, left, right, strict=True))
 
 
-def to_bytes(program: Program, code: bytes) -> bytes:
-    """The program and its native loop as one artifact's code."""
-    text = json.dumps(asdict(program), sort_keys=True, separators=(",", ":")).encode()
-    return MAGIC + len(text).to_bytes(8, "little") + text + code
+def to_json(program: Program) -> JSON:
+    """The program as plain data."""
+    data: JSON = json.loads(json.dumps(asdict(program)))
+    return data
 
 
-def from_bytes(data: bytes) -> tuple[Program, bytes]:
-    """What `to_bytes` wrote; ValueError for anything else."""
-    if not data.startswith(MAGIC):
-        raise ValueError("it does not begin as a oneDNN program does")
-    start = len(MAGIC) + 8
-    end = start + int.from_bytes(data[len(MAGIC) : start], "little")
-    read = json.loads(data[start:end])
+def from_json(read: Any) -> Program:
+    """What `to_json` gave; ValueError, KeyError or TypeError for anything else."""
     tensors = tuple(
         Tensor(tuple(t["dims"]), t["dtype"], tuple(t["strides"]), Place(*t["place"])) for t in read["tensors"]
     )
@@ -115,7 +107,7 @@ def from_bytes(data: bytes) -> tuple[Program, bytes]:
         )
         for p in read["primitives"]
     )
-    return Program(tensors, primitives, read["threads"], read["bf16"]), data[end:]
+    return Program(tensors, primitives, read["threads"], read["bf16"])
 
 
 def _by_argument(read: dict[str, Any]) -> dict[int, Any]:
