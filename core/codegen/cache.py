@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from heddle.core.errors import HeddleError
+from heddle.core.files import write_whole
 
 DEFAULT_LIMIT = 4 << 30
 _SUFFIX = ".o"
@@ -55,16 +57,9 @@ def touch(key: str) -> None:
 def store(key: str, data: bytes) -> None:
     """Keep an object. A cache that cannot be written to is no error: the object is compiled again next time."""
     path = place(key)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, HeddleError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        write_whole(path, data)
 
 
 def entries() -> list[Entry]:

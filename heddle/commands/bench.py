@@ -9,12 +9,12 @@ from typing import Annotated
 import onnx
 import typer
 
-import heddle
 from heddle.commands import arguments
 from heddle.commands.display import ERR, OUT, print_json, print_table
 from heddle.commands.random_inputs import random_inputs
 from heddle.compiler import spec
 from heddle.core.codegen import target as targets
+from heddle.core.files import write_whole
 from heddle.core.frontend import import_model
 from heddle.measure import report
 from heddle.measure.compare import compare
@@ -64,7 +64,7 @@ def command(
         done.append(compare(path.stem, onnx.load(path), feed, peers, rounds=rounds, clock=clock, options=settings))
     for target, text in ((markdown, report.markdown), (plot, report.svg)):
         if target is not None:
-            _write(target, text(done))
+            write_whole(target, text(done))
     host = targets.host()
     where = {"machine": platform.machine(), "cpu": host.cpu, "core": pinned, "threads": 1, "clock": clock}
     if json:
@@ -75,10 +75,3 @@ def command(
     if len(done) > 1:
         for peer, mean in report.means(done).items():
             OUT.print(f"geometric mean of the ratios to {peer}: {mean:.2f}", highlight=False)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise heddle.HeddleError(f"{path}: cannot be written: {error.strerror}") from error

@@ -10,7 +10,8 @@ import typer
 import heddle
 from heddle.commands import arguments
 from heddle.commands.display import OUT, print_json
-from heddle.partition import Explanation, page
+from heddle.core.files import write_whole
+from heddle.partition import page
 
 
 def command(
@@ -44,16 +45,8 @@ def command(
         options=arguments.settings(set_),
     )
     if report is not None:
-        write_report(report, explanation)
+        write_whole(report, page(explanation))
     if json:
         print_json(explanation.to_json())
         return
     OUT.print(str(explanation), highlight=False, markup=False, soft_wrap=True)
-
-
-def write_report(path: Path, explanation: Explanation) -> None:
-    """Write the explanation as one page without anything outside it."""
-    try:
-        path.write_text(page(explanation), encoding="utf-8")
-    except OSError as error:
-        raise heddle.HeddleError(f"{path}: cannot be written: {error.strerror}") from error

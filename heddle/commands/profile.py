@@ -19,6 +19,7 @@ from heddle.commands.display import OUT
 from heddle.commands.random_inputs import random_inputs
 from heddle.commands.run import read_arrays
 from heddle.core.errors import InputError
+from heddle.core.files import write_whole
 from heddle.core.runtime.profile import Profile
 from heddle.simulators.vta.program import from_bytes
 
@@ -58,9 +59,9 @@ def command(
     config = from_bytes(artifacts[next(iter(layers))].code).config
     everything = [layer for each in layers.values() for layer in each]
     if roofline is not None:
-        roofline.write_text(roofline_svg(everything, config.beat_bytes), encoding="utf-8")
+        write_whole(roofline, roofline_svg(everything, config.beat_bytes))
     if report is not None:
-        report.write_text(page(model.name, everything, config.beat_bytes), encoding="utf-8")
+        write_whole(report, page(model.name, everything, config.beat_bytes))
 
 
 def show(layers: Sequence[LayerTime]) -> None:
@@ -104,4 +105,4 @@ def add_layers(
     if process:
         label = {"ph": "M", "name": "thread_name", "pid": process, "tid": 1000, "args": {"name": "layers of vta"}}
         events.append(label)
-    path.write_text(json.dumps(document), encoding="utf-8")
+    write_whole(path, json.dumps(document))

@@ -16,6 +16,7 @@ import typer
 from heddle.commands.arguments import AsJson
 from heddle.commands.display import ERR, OUT, print_json, print_table
 from heddle.core.errors import DeviceError
+from heddle.core.files import write_whole
 from heddle.hw.vta.assembly import disassemble
 from heddle.hw.vta.config import Config, config_names, load_config
 from heddle.simulators.verilator.coverage import Coverage, read_coverage
@@ -127,7 +128,7 @@ def run(
         address, count = map(parse_address, _pair(place, ":", "--out"))
         if address + count > len(scene.memory):
             raise DeviceError(f"--out {text}: memory has {len(scene.memory)} bytes; raise --size")
-        Path(name).write_bytes(scene.memory[address : address + count].tobytes())
+        write_whole(name, scene.memory[address : address + count].tobytes())
     if json:
         print_json({"config": scene.config.name, "sim": sim.value, "counters": dict(counters)})
         return
@@ -155,7 +156,7 @@ def asm(
         heddle sim asm layer.s -o layer.bin
     """
     data = encode_program(read_program(source, load_config(config)))
-    output.write_bytes(data)
+    write_whole(output, data)
     OUT.print(f"{len(data) // 16} instructions, {len(data)} bytes in {output}", highlight=False, markup=False)
 
 

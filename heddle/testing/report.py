@@ -11,6 +11,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from heddle.core.files import write_whole
 from heddle.testing.examine import Finding
 
 LEAST = 200
@@ -101,4 +102,4 @@ class Report:
 
     def write(self, path: Path) -> None:
         """Write the report as JSON."""
-        path.write_text(json.dumps(self.json(), indent=2) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(self.json(), indent=2) + "\n")
