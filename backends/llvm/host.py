@@ -10,6 +10,7 @@ import llvmlite.binding as llvm
 import numpy as np
 from heddle.backends.llvm.choices import Choices, from_json, multiplications, to_json
 from heddle.backends.llvm.measuring import prepared
+from heddle.backends.llvm.speeds import figures_of
 from heddle.backends.llvm.strategy import Kernels
 from heddle.core.codegen import compile_region, refusal
 from heddle.core.codegen import target as targets
@@ -17,7 +18,7 @@ from heddle.core.codegen.region import program
 from heddle.core.codegen.target import Target
 from heddle.core.errors import BackendError
 from heddle.core.ir import Node
-from heddle.core.plugin import Backend, Region
+from heddle.core.plugin import Backend, Figures, Region
 from heddle.core.plugin.recall import source_digest
 from heddle.core.plugin.tuning import Choice, Problem, read_choices
 from heddle.core.runtime.artifact import Artifact
@@ -55,6 +56,10 @@ class Host(Backend):
 
     def refuses(self, node: Node) -> str | None:
         return refusal(node)
+
+    @property
+    def figures(self) -> Figures:
+        return figures_of(self.target)
 
     @property
     def recipe(self) -> str:
