@@ -14,6 +14,7 @@ import numpy as np
 from heddle.backends.llvm.choices import Choices
 from heddle.backends.llvm.convolutions import F32, Sliding, is_direct, sliding_of
 from heddle.backends.llvm.fusion import Uses, identity, is_pointwise, read_by
+from heddle.backends.llvm.held import held_number, held_type, hold, release
 from heddle.backends.llvm.products import located
 from heddle.backends.llvm.tails import dequantizing, fits, operands_of, tail_of
 from heddle.core.codegen.affine import flatten, of_axis
@@ -30,7 +31,8 @@ from heddle.core.codegen.target import Target
 from heddle.core.codegen.template import Argument, Functions, template
 from heddle.core.codegen.tensor import Check, Compute
 from heddle.core.codegen.values import F32 as FLOAT
-from heddle.core.codegen.values import I32
+from heddle.core.codegen.values import I16, I32
+from heddle.core.codegen.values import Value as Register
 from heddle.core.ir import Graph, Names, TensorType, Value, tensor
 from heddle.core.ops.scalar import Expr
 from numpy.typing import NDArray
@@ -46,13 +48,13 @@ FEW = 4
 class Blocked:
     """An image in memory: its geometry, the value that holds it and at which byte.
 
-    Signed bytes are `biased` in blocks: 128 greater, hence unsigned, as the instruction that multiplies them wants.
+    `plain` memory has the numbers as they are, other memory as `held` has them.
     """
 
     image: Image
     value: Value
     offset: int = 0
-    biased: bool = False
+    plain: bool = False
 
     @property
     def argument(self) -> Argument:
@@ -144,7 +146,7 @@ class Layouts:
                 before = self.halos.get(sliding.source, (0, 0, 0, 0))
                 # The greater of each of four numbers is four numbers.
                 self.halos[sliding.source] = tuple(map(max, reach, before))  # type: ignore[assignment]
-                self.fills.setdefault(sliding.source, _fill(sliding))
+                self.fills.setdefault(sliding.source, self._fill(sliding))
         for value in images:
             if value in parts and value not in self.blocked:
                 self._place_parts(value, parts[value])
@@ -202,11 +204,15 @@ class Layouts:
         self.blocked[value] = whole
         producers = {s.output: s for s in self.steps if isinstance(s, Compute) and self._is_windowed(s)}
         for source, channel in parts:
-            offset = channel // self.lanes * whole.image.plane * value.dtype.itemsize
+            offset = self._offset(whole.image, channel)
             own = source in producers and self.uses.only(source) is not None and source not in self.halos
             if own and source not in self.blocked:
-                self.blocked[source] = Blocked(self._within(whole.image, source), whole.value, offset, whole.biased)
+                self.blocked[source] = Blocked(self._within(whole.image, source), whole.value, offset)
                 self.fills[source] = self.fills.get(value, 0)
+
+    def _offset(self, whole: Image, channel: int) -> int:
+        """The byte at which a channel begins."""
+        return channel // self.lanes * whole.plane * whole.scalar.bits // 8
 
     def _within(self, whole: Image, part: Value) -> Image:
         """The channels of one part, in the memory of a larger image."""
@@ -214,19 +220,17 @@ class Layouts:
 
     def _image(self, value: Value, block: int | None = None) -> Image:
         n, channels, height, width = value.shape
-        return Image(
-            channels,
-            height,
-            width,
-            block or self.lanes,
-            self.halos.get(value, (0, 0, 0, 0)),
-            n,
-            storage_type(value.dtype),
-        )
+        halo = self.halos.get(value, (0, 0, 0, 0))
+        return Image(channels, height, width, block or self.lanes, halo, n, held_type(self.target, value.dtype))
+
+    def _plain(self, value: Value) -> Blocked:
+        n, channels, height, width = value.shape
+        image = Image(channels, height, width, 1, batch=n, scalar=storage_type(value.dtype))
+        return Blocked(image, value, plain=True)
 
     def _allocate(self, value: Value, image: Image) -> Blocked:
-        held = self.names.fresh(f"{value.name}.blocked", tensor(value.dtype, image.size))
-        return Blocked(image, held, biased=value.dtype.name == "int8")
+        dtype = "int16" if image.scalar == I16 else value.dtype
+        return Blocked(image, self.names.fresh(f"{value.name}.blocked", tensor(dtype, image.size)))
 
     # -- steps -------------------------------------------------------------------------------------------------
 
@@ -253,9 +257,7 @@ class Layouts:
         if value in self.plain or value not in self.blocked:
             return
         self.plain.add(value)
-        source = self.blocked[value]
-        image = replace(self._image(value, 1), halo=(0, 0, 0, 0))
-        self._repack(source, Blocked(image, value), 0)
+        self._repack(value, self.blocked[value], self._plain(value), 0)
 
     def _make_blocked(self, value: Value, block: int, fill: int | None = None) -> Blocked:
         """A value in blocks, made from plain memory where it is not there yet; `fill` is what its halo must hold."""
@@ -266,19 +268,22 @@ class Layouts:
             block = -block  # a copy of its own, with another halo
         if (value, block) not in self.turned:
             self._make_plain(value)
-            plain = Blocked(replace(self._image(value, 1), halo=(0, 0, 0, 0)), value)
+            plain = self._plain(value)
             made = self._allocate(value, self._image(value, abs(block)))
-            if made.image == plain.image and not made.biased:
+            if made.image == plain.image and value.dtype == F32:
                 return plain
-            self._repack(plain, made, self.fills.get(value, 0) if fill is None else fill)
+            self._repack(value, plain, made, self.fills.get(value, 0) if fill is None else fill)
             self.turned[value, block] = made
         return self.turned[value, block]
 
-    def _repack(self, source: Blocked, out: Blocked, fill: int) -> None:
-        flip = source.biased != out.biased
+    def _repack(self, value: Value, source: Blocked, out: Blocked, fill: int) -> None:
+        def change(f: Function, read: Register) -> Register:
+            return (hold if source.plain else release)(f, self.target, value.dtype, read)
+
+        changed = change if source.plain != out.plain and value.dtype != F32 else None
 
         def functions(name: str) -> list[Function]:
-            return repack(name, self.target, source.image, out.image, fill=fill, flip=flip, internal=False)
+            return repack(name, self.target, source.image, out.image, fill=fill, change=changed, internal=False)
 
         self.made.append(template(out.value, [source.value], [source.argument, out.argument], functions))
 
@@ -287,9 +292,8 @@ class Layouts:
         whole, part = self.blocked[step.output], self.blocked[source]
         if part.value is whole.value:
             return
-        offset = channel // self.lanes * whole.image.plane * source.dtype.itemsize
-        held = Blocked(self._within(whole.image, source), whole.value, offset, whole.biased)
-        self._repack(part, held, self.fills.get(step.output, 0))
+        held = Blocked(self._within(whole.image, source), whole.value, self._offset(whole.image, channel))
+        self._repack(source, part, held, self.fills.get(step.output, 0))
 
     def _emit_map(self, step: Compute) -> None:
         """Elementwise work: the first image that is read goes in as the accumulator."""
@@ -308,13 +312,10 @@ class Layouts:
         self.made.append(template(out.value, reads, arguments, functions, node=step.node))
 
     def _tail(self, step: Compute, leaf: Expr, places: Sequence[tuple[Expr, Place]], out: Blocked | None) -> Tail:
-        """The tail of a step, with the bytes turned that are biased in memory."""
-        signed = np.dtype(np.int8)
+        """The tail of a step; `out` is None where its results go to plain memory."""
         images = [item for item, _ in places if _operand_kind(step, item) == "image"]
-        biased = [item for item in (*images, leaf) if item.dtype == signed]
-        if out is not None and out.biased:
-            biased.append(step.body)
-        return tail_of(self.target, step.body, leaf, places, biased)
+        held = [*images, leaf] if out is None else [*images, leaf, step.body]
+        return tail_of(self.target, step.body, leaf, places, held)
 
     def _operands(self, step: Compute, items: Sequence[Expr]) -> tuple[list[tuple[Expr, Place]], list[Argument]]:
         """Where the operands of a tail lie beside an image, and pointers to them."""
@@ -369,7 +370,7 @@ class Layouts:
         channels = sliding.source.shape[1]
         few = sliding.kind == "conv" and channels <= FEW and sliding.source not in self.blocked
         block = (FEW if sliding.quantized else channels) if few else self.lanes
-        source = self._make_blocked(sliding.source, block, _fill(sliding) if sliding.kind == "conv" else None)
+        source = self._make_blocked(sliding.source, block, self._fill(sliding) if sliding.kind == "conv" else None)
         places, pointers = self._operands(step, operands_of(step.body, leaf))
         tail = self._tail(step, leaf, places, None if whole else self.blocked[step.output])
         if whole:
@@ -428,11 +429,17 @@ class Layouts:
         last = Argument(scratch or table)
         self._add(step, [source.argument, Argument(table)], [last], out, pointers, make, scratch)
 
+    def _fill(self, sliding: Sliding) -> int:
+        """What stands for zero in the memory of a convolution's source."""
+        if sliding.quantized is None:
+            return 0
+        return held_number(self.target, sliding.source.dtype, sliding.quantized.zero_point)
+
     def _dequantizing(self, sliding: Sliding, weights: Array, tail: Tail) -> tuple[Tail, list[Argument]]:
         """The tail of sums of bytes, and the two vectors by channel that it needs."""
         assert sliding.quantized is not None
         assert sliding.weights is not None
-        totals = weights.astype(np.int64).sum(axis=(1, 2, 3)) * _fill(sliding)
+        totals = weights.astype(np.int64).sum(axis=(1, 2, 3)) * self._fill(sliding)
         if sliding.quantized.bias is not None:
             totals = totals - sliding.quantized.bias
         shift = self.channels(f"{sliding.weights.name}.shift", totals.astype(np.int32))
@@ -458,13 +465,6 @@ class Layouts:
             return _clearing(name, out.image, self.fills.get(step.output, 0), len(before), make)
 
         self.made.append(template(out.value, reads, arguments, functions, scratch, step.node))
-
-
-def _fill(sliding: Sliding) -> int:
-    """What stands for zero in the memory of a convolution's source."""
-    if sliding.quantized is None:
-        return 0
-    return sliding.quantized.zero_point + (128 if sliding.source.dtype.name == "int8" else 0)
 
 
 def _clearing(name: str, out: Image, fill: int, position: int, make: Functions) -> list[Function]:

@@ -21,7 +21,7 @@ Array = NDArray[Any]
 SECONDS = 0.004
 COLD = 24 << 20
 SETS = 32
-_DTYPES = {"float": np.float32, "i8": np.uint8, "i32": np.int32}
+_DTYPES = {"float": np.float32, "i8": np.uint8, "i16": np.int16, "i32": np.int32}
 
 
 def prepared(problem: Kernel, schedule: Schedule, target: Target) -> Callable[[], float]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from heddle.backends.llvm.fusion import OPAQUE
+from heddle.backends.llvm.held import hold, release
 from heddle.core.codegen.kernels.tail import Place, Tail
 from heddle.core.codegen.llvm import Function
 from heddle.core.codegen.narrow import register_type
 from heddle.core.codegen.numeric import Context, apply, literal
 from heddle.core.codegen.target import Target
 from heddle.core.codegen.tensor import walk
-from heddle.core.codegen.values import F32, I8, PTR, Value, constant
+from heddle.core.codegen.values import F32, I8, PTR, Value
 from heddle.core.codegen.vmath import AVAILABLE
 from heddle.core.ops.scalar import Expr
 from heddle.core.runtime.abi import MATH
@@ -47,23 +48,24 @@ def fits(body: Expr, leaf: Expr) -> bool:
 
 
 def tail_of(
-    target: Target, body: Expr, leaf: Expr, places: Sequence[tuple[Expr, Place]], biased: Collection[Expr] = ()
+    target: Target, body: Expr, leaf: Expr, places: Sequence[tuple[Expr, Place]], held: Collection[Expr] = ()
 ) -> Tail:
     """The tail that computes `body` from the value of `leaf` and of the loads that `places` names.
 
-    The expressions in `biased`, of int8, are 128 greater in memory.
+    The expressions in `held` are in memory as images hold them.
     """
-    flipped = {id(item) for item in biased}
+    numbers = {id(item) for item in held}
 
-    def turned(f: Function, item: Expr, value: Value) -> Value:
-        return f.binary("xor", value, constant(-128, value.type)) if id(item) in flipped else value
+    def value_of(f: Function, item: Expr, read: Value) -> Value:
+        return release(f, target, item.dtype, read) if id(item) in numbers else read
 
     def emit(f: Function, accumulator: Value, operands: Sequence[Value]) -> Value:
-        done: dict[int, Value] = {id(leaf): turned(f, leaf, accumulator)}
+        done: dict[int, Value] = {id(leaf): value_of(f, leaf, accumulator)}
         for (load, _), value in zip(places, operands, strict=True):
-            done[id(load)] = turned(f, load, value)
+            done[id(load)] = value_of(f, load, value)
         context = Context(f, target, Value("null", PTR))
-        return turned(f, body, _evaluate(context, body, done, accumulator.type.lanes))
+        result = _evaluate(context, body, done, accumulator.type.lanes)
+        return hold(f, target, body.dtype, result) if id(body) in numbers else result
 
     return Tail(emit, tuple(place for _, place in places))
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 from heddle.core.codegen.build import Unit, shared_object, units_of
+from heddle.core.codegen.kernels.arithmetic import Arithmetic
 from heddle.core.codegen.llvm import Function, module
 from heddle.core.codegen.target import Target
-from heddle.core.codegen.values import F32, I8, I32, PTR, constant
+from heddle.core.codegen.values import PTR
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -55,23 +56,24 @@ def repeated(functions: Sequence[Function], target: Target, sets: Sequence[Seque
     return lambda n, _kept=kept: call(pointers, len(sets), n)  # type: ignore[misc]
 
 
-def peak(target: Target, bytes_: bool = False) -> tuple[Callable[[int], None], float]:
-    """A function that does nothing but multiply and add, and the operations of one call: of floats, or of bytes."""
+def peak(arithmetic: Arithmetic, target: Target) -> tuple[Callable[[int], None], float]:
+    """A function that does nothing but multiply and add, and the operations of one call.
+
+    Each sum is a factor of its own next step, so that no step can be left out.
+    """
     f = Function("kernel", [("a", "ptr"), ("b", "ptr")])
-    lanes = target.lanes(4)
-    type, factor = (I32.of(lanes), I8.of(4 * lanes)) if bytes_ else (F32.of(lanes), F32.of(lanes))
-    chains = [f.variable(constant(0, type)) for _ in range(CHAINS if target.vector_registers == 32 else 12)]
-    a = f.load(factor, f["a"])
+    total = arithmetic.accumulator
+    factor, first = f.load(arithmetic.b_step, f["a"]), f.load(total, f["a"])
+    chains = [f.variable(first) for _ in range(CHAINS if target.vector_registers == 32 else 12)]
     with f.loop(0, LOOP):
         for chain in chains:
-            total = f.get(chain)
-            if bytes_:
-                f.set(chain, f.call("llvm.x86.avx512.vpdpbusd.512", type, (total, a, a)))
-            else:
-                f.set(chain, f.fma(a, a, total) if target.fused else f.add(total, f.mul(a, a)))
-    total = f.get(chains[0])
+            other = f.get(chain)
+            if arithmetic.a_step.bits < total.bits:
+                other = f.convert("trunc", other, arithmetic.a_step)
+            f.set(chain, arithmetic.step(f, f.get(chain), other, factor))
+    result = f.get(chains[0])
     for chain in chains[1:]:
-        total = f.add(total, f.get(chain))
-    f.store(total, f["b"])
-    work = LOOP * len(chains) * lanes * 2 * (4 if bytes_ else 1)
+        result = f.add(result, f.get(chain))
+    f.store(result, f["b"])
+    work = LOOP * len(chains) * total.lanes * 2 * arithmetic.depth
     return repeated([f], target, [[aligned(np.ones(64, np.float32)), aligned(np.ones(64, np.float32))]]), work

@@ -14,6 +14,7 @@ from onnx import ModelProto
 
 from heddle.compiler import compile
 from heddle.core.codegen import target as targets
+from heddle.core.codegen.kernels.arithmetic import floating, integers
 from heddle.core.codegen.native import peak
 from heddle.core.frontend import import_model
 from heddle.core.ir import Graph
@@ -43,7 +44,7 @@ class Comparison:
     """A model's median seconds under each runtime, `heddle` first, and what follows from them.
 
     `peak_share` is the time that its multiplications would take at the core's measured peak, over Heddle's time; None
-    when this machine has no instruction to measure it by. `differences` are Heddle's from each peer: the greatest,
+    when it has none. `differences` are Heddle's from each peer: the greatest,
     relative to the greatest magnitude of the peer's output.
     """
 
@@ -121,10 +122,8 @@ def compare(
     shapes = {key: array.shape for key, array in feed.items()}
     work = work_of(optimize(import_model(model, shapes)))
     rates = {key: _CALLS * operations / times[key] for key, (_, operations) in limits.items()}
-    share = None
-    if work.total and (not work.bytes or _BYTES in rates):
-        ideal = 2 * work.floats / rates[_PEAK] + (2 * work.bytes / rates[_BYTES] if work.bytes else 0)
-        share = ideal / times["heddle"]
+    ideal = 2 * work.floats / rates[_PEAK] + 2 * work.bytes / rates[_BYTES]
+    share = ideal / times["heddle"] if work.total else None
     differences = {peer: difference(results["heddle"], results[peer]) for peer in peers}
     return Comparison(name, work, {runtime: times[runtime] for runtime in runs}, share, differences)
 
@@ -153,7 +152,4 @@ def geometric_mean(values: Sequence[float]) -> float:
 def _limits() -> Mapping[str, tuple[Callable[[int], None], float]]:
     """What the core can do at most, to be measured in turn with the models."""
     target = targets.host()
-    found = {_PEAK: peak(target)}
-    if target.vnni:
-        found[_BYTES] = peak(target, bytes_=True)
-    return found
+    return {_PEAK: peak(floating(target), target), _BYTES: peak(integers(target), target)}

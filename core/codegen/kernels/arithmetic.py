@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from heddle.core.codegen.llvm import Function
 from heddle.core.codegen.target import Target
-from heddle.core.codegen.values import F32, F64, I8, I16, I32, Type, Value, constant
+from heddle.core.codegen.values import F32, F64, I8, I16, I32, Type, Value
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,7 @@ class Arithmetic:
     """A step takes `depth` neighbours along the reduction from one row of A and, for each lane, as many from B.
 
     `a` and `b` are the element types; `a_step` is the scalar that a step loads from A and broadcasts, `b_step` the
-    vector that it loads from B; `step(f, accumulator, a, b)` gives the new accumulator. `widen` is what is done to the
-    scalar before it is broadcast.
+    vector that it loads from B; `step(f, accumulator, a, b)` gives the new accumulator.
     """
 
     key: str
@@ -27,7 +26,6 @@ class Arithmetic:
     accumulator: Type
     depth: int
     step: Callable[[Function, Value, Value, Value], Value]
-    widen: Callable[[Function, Value], Value] = lambda f, a: a
 
     @property
     def lanes(self) -> int:
@@ -50,10 +48,10 @@ def floating(target: Target, scalar: Type = F32) -> Arithmetic:
 
 
 def integers(target: Target) -> Arithmetic:
-    """Products of unsigned bytes (A) and signed bytes (B), summed exactly in 32 bits.
+    """Products of bytes, summed exactly in 32 bits.
 
-    With VNNI a step takes four bytes; without, two, and B is laid out in 16 bits: the instruction of AVX2 that
-    multiplies bytes saturates, so it is of no use.
+    With VNNI a step takes four of them, unsigned in A and signed in B. The older instruction that multiplies bytes
+    saturates, so without VNNI both sides lie in memory as 16-bit words, of which a step takes two.
     """
     lanes = target.lanes(4)
     accumulator = I32.of(lanes)
@@ -63,24 +61,25 @@ def integers(target: Target) -> Arithmetic:
             return f.call("llvm.x86.avx512.vpdpbusd.512", accumulator, (total, f.bitcast(a, I8.of(4 * lanes)), b))
 
         return Arithmetic("vnni", I8, I8, I32, I8.of(4 * lanes), accumulator, 4, dot)
+    return words(target)
 
+
+def words(target: Target) -> Arithmetic:
+    """Products of signed 16-bit words, summed in 32 bits, which wrap."""
+    lanes = target.lanes(4)
+    accumulator = I32.of(lanes)
+    if not target.x86:
+
+        def multiply(f: Function, total: Value, a: Value, b: Value) -> Value:
+            return f.add(total, f.mul(f.convert("sext", a, I32), f.convert("sext", b, I32)))
+
+        return Arithmetic("words", I16, I16, I16, I16.of(lanes), accumulator, 1, multiply)
     pairs = I16.of(2 * lanes)
 
-    def widened(f: Function, a: Value) -> Value:
-        low, high = f.convert("trunc", a, I8), f.convert("trunc", f.binary("lshr", a, constant(8, I16)), I8)
-        upper = f.binary("shl", f.convert("zext", high, I32), constant(16, I32))
-        return f.binary("or", f.convert("zext", low, I32), upper)
+    def pair(f: Function, total: Value, a: Value, b: Value) -> Value:
+        return f.add(total, f.call(_PAIRS[target.vector_bytes], accumulator, (f.bitcast(a, pairs), b)))
 
-    def multiply(f: Function, total: Value, a: Value, b: Value) -> Value:
-        a = f.bitcast(a, pairs)
-        name = {32: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.sse2.pmadd.wd"}.get(target.vector_bytes)
-        if target.x86 and name is not None:
-            return f.add(total, f.call(name, accumulator, (a, b)))
-        sides = []
-        for first in (0, 1):
-            picks = range(first, 2 * lanes, 2)
-            left, right = (f.convert("sext", f.shuffle(x, None, list(picks)), I32) for x in (a, b))
-            sides.append(f.mul(left, right))
-        return f.add(total, f.add(*sides))
+    return Arithmetic("pairs", I16, I16, I32, pairs, accumulator, 2, pair)
 
-    return Arithmetic("pairs", I8, I16, I16, pairs, accumulator, 2, multiply, widened)
+
+_PAIRS = {16: "llvm.x86.sse2.pmadd.wd", 32: "llvm.x86.avx2.pmadd.wd", 64: "llvm.x86.avx512.pmaddw.d.512"}

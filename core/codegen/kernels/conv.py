@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from math import gcd
@@ -23,6 +23,7 @@ from heddle.core.codegen.values import I16, Index, Value
 from numpy.typing import NDArray
 
 WHOLE = 1 << 30
+LINE = 64
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Conv:
     """`out[n, o, y, x] = tail(sum of source[n, i, y', x'] * weights[o, i, ky, kx])`, in `groups` of channels.
 
     `source` may have any block (1 for NCHW, its channels for NHWC) and must have the halo that `window.reach` tells;
-    `out` has a block of one vector. A source of bytes is unsigned, in blocks of a multiple of four channels, and its
-    weights are signed; sums are 32-bit integers then, of which the tail makes what is stored.
+    `out` has a block of one vector. A source of bytes is held as `integers` has it, in blocks of a multiple of four
+    channels, and its weights are signed bytes; sums are 32-bit integers then, of which the tail makes what is stored.
     """
 
     source: Image
@@ -272,11 +273,18 @@ class _Blocks:
             first=begin == 0,
             last=last,
             prefetch=self.schedule.prefetch,
+            ahead=_ahead(source, [y * step_y + x * step_x for y, x in pixels], width * step_x),
         )
         if key not in self.made:
             label = f"{self.name}.block{len(self.made)}"
             self.made[key] = micro(label, self.target, self.arithmetic, key, self.tail if last else NOTHING)
         return self.made[key]
+
+
+def _ahead(source: Image, rows: Sequence[int], step: int) -> tuple[int, ...]:
+    """Where the next block of pixels to the right reads its first channels, once for each line of memory."""
+    line = LINE * 8 // source.scalar.bits
+    return tuple(sorted({(row + step) // line * line for row in rows}))
 
 
 def _nests(source: Image, window: Window, inputs: int, begin: int, end: int, width: int, step: int) -> tuple[Nest, ...]:
@@ -341,7 +349,10 @@ def _filled(inputs: int, problem: Conv, target: Target) -> int:
 
 
 def _unroll(problem: Conv, target: Target) -> int:
-    block = problem.source.block // _arithmetic(problem, target).depth
+    arithmetic = _arithmetic(problem, target)
+    if arithmetic.key == "pairs":
+        return 2  # LLVM gathers the sums of more steps, and runs out of registers
+    block = problem.source.block // arithmetic.depth
     steps = block * problem.window.kernel[1] if problem.window.dilation[1] == 1 else block
     return next((unroll for unroll in (4, 3, 5, 7) if steps % unroll == 0), 4)
 

@@ -21,6 +21,9 @@ from heddle.core.codegen.values import F32, Index, Type, Value, prefix_mask
 from numpy.typing import NDArray
 
 WHOLE = 1 << 30
+NEAR = 4
+"""An A of so many times the second cache's size is still quickly had from the third."""
+SHORTEST = 16
 
 
 @dataclass(frozen=True)
@@ -138,8 +141,10 @@ def default(problem: Gemm, target: Target) -> Schedule:
     size = problem.scalar.bits // 8
     most = rows_apart(problem.a[0] * size)
     rows, vectors = min((block for block in register_blocks(target) if block[0] <= most), key=cost)
-    band = max(rows, target.l2 // 2 // (problem.k * size) // rows * rows) if problem.m > 4 * rows else WHOLE
-    return Schedule(rows, vectors, band=band if band < problem.m else WHOLE)
+    # A shorter band would have B come from afar more often than a whole A does.
+    band = max(SHORTEST * rows, target.l2 // 2 // (problem.k * size) // rows * rows)
+    near = problem.m * problem.k * size <= NEAR * target.l2
+    return Schedule(rows, vectors, band=WHOLE if near or band >= problem.m else band)
 
 
 def candidates(problem: Gemm, target: Target) -> list[Schedule]:

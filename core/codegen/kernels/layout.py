@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from heddle.core.codegen.kernels.blocking import chunks, each
 from heddle.core.codegen.kernels.image import Image
 from heddle.core.codegen.llvm import NO_UNROLL, Function
 from heddle.core.codegen.target import Target
-from heddle.core.codegen.values import Index, Value, constant, prefix_mask
+from heddle.core.codegen.values import Index, Type, Value, constant, prefix_mask
+
+Change = Callable[[Function, Value], Value]
 
 
 def transpose_registers(f: Function, rows: Sequence[Value]) -> list[Value]:
@@ -29,33 +31,48 @@ def transpose_registers(f: Function, rows: Sequence[Value]) -> list[Value]:
 
 
 def clear_halo(f: Function, image: Image, base: Value, fill: int = 0) -> None:
-    """Fill the halo of every plane of an image with a byte."""
+    """Fill the halo of every plane of an image with an element."""
     size = image.scalar.bits // 8
     top, left, bottom, right = image.halo
     if not any(image.halo):
         return
+
+    def put(address: Value, count: int) -> None:
+        if fill == 0 or size == 1:
+            f.fill(address, fill, count * size)
+            return
+        element = constant(fill, image.scalar.of(image.block))
+        for _, i in each(f, [1] * (count // image.block)):
+            f.store(element, f.gep(address, f.times(i, image.block), image.scalar))
+
     for _, n in each(f, [1] * image.batch):
         for _, block in each(f, [1] * image.blocks):
             start = f.gep(base, f.plus(f.times(n, image.step), f.times(block, image.plane)), image.scalar)
             end = f.gep(start, image.plane - bottom * image.row, image.scalar)
             # From one row's right halo to the next row's left halo is one stretch.
             if top or left:
-                f.fill(start, fill, (top * image.row + left * image.block) * size)
+                put(start, top * image.row + left * image.block)
             if left + right and image.height > 1:
                 with f.loop(0, image.height - 1, 1, (NO_UNROLL,)) as y:
                     offset = f.plus(f.times(y, image.row), image.origin + image.width * image.block)
-                    f.fill(f.gep(start, offset, image.scalar), fill, (left + right) * image.block * size)
+                    put(f.gep(start, offset, image.scalar), (left + right) * image.block)
             if right or bottom:
-                length = (bottom * image.row + right * image.block) * size
-                f.fill(f.gep(end, -right * image.block, image.scalar), fill, length)
+                put(f.gep(end, -right * image.block, image.scalar), bottom * image.row + right * image.block)
 
 
 def repack(
-    name: str, target: Target, source: Image, out: Image, *, fill: int = 0, flip: bool = False, internal: bool = True
+    name: str,
+    target: Target,
+    source: Image,
+    out: Image,
+    *,
+    fill: int = 0,
+    change: Change | None = None,
+    internal: bool = True,
 ) -> list[Function]:
-    """The kernel `(a, out)` that copies an image into another layout and fills the new one's halo with a byte.
+    """The kernel `(a, out)` that copies an image into another layout and fills the new one's halo with an element.
 
-    `flip` turns the sign bit of every byte, on the way between signed bytes and biased, unsigned ones.
+    `change` makes what is stored of vectors of what was read, where the two images hold numbers differently.
 
     Between NCHW (block 1) and blocks of a vector, from NCHW to few channels side by side, and between halos.
     """
@@ -66,14 +83,14 @@ def repack(
     lanes = target.lanes(4)
     a, b = f.gep(f["a"], source.origin, source.scalar), f.gep(f["out"], out.origin, out.scalar)
     if source.block == out.block:
-        assert not flip, f"{name}: bytes are not flipped where rows are copied"
+        assert change is None, f"{name}: nothing is changed where rows are copied"
         _copy_rows(f, source, out, a, b)
     elif {source.block, out.block} == {1, lanes}:
-        _transpose(f, source, out, a, b, lanes, flip)
+        _transpose(f, source, out, a, b, lanes, change or _same)
     else:
         assert source.block == 1, f"{name}: no way from blocks of {source.block} to blocks of {out.block}"
         assert out.channels <= out.block < lanes
-        _interleave(f, source, out, a, b, lanes, flip)
+        _interleave(f, source, out, a, b, lanes, change or _same)
     return [f]
 
 
@@ -90,36 +107,36 @@ def _copy_rows(f: Function, source: Image, out: Image, a: Value, b: Value) -> No
                 f.copy(to, from_, source.width * source.block * size)
 
 
-def _transpose(f: Function, source: Image, out: Image, a: Value, b: Value, lanes: int, flip: bool) -> None:
+def _same(f: Function, value: Value) -> Value:
+    return value
+
+
+def _transpose(f: Function, source: Image, out: Image, a: Value, b: Value, lanes: int, change: Change) -> None:
     """Squares of channels by pixels; where neither side has a halo, the image is one row."""
     if not any((*source.halo, *out.halo)):
         rows, row = 1, source.height * source.width
     else:
         rows, row = source.height, source.width
     plain, blocked = (source, out) if source.block == 1 else (out, source)
-    scalar = source.scalar
 
     def square(channels: int, n: Index, block: Index, y: Index, width: int, x: Index) -> None:
         near = f.plus(f.times(n, plain.step), f.times(block, lanes * plain.plane))
         near = f.plus(near, f.plus(f.times(y, plain.row), x))
         far = f.plus(f.times(n, blocked.step), f.times(block, blocked.plane))
         far = f.plus(far, f.plus(f.times(y, blocked.row), f.times(x, lanes)))
-        vector = scalar.of(lanes)
-        zero = Value("zeroinitializer", vector)
+        zero = Value("zeroinitializer", out.scalar.of(lanes))
+
+        def read(start: Index, used: int) -> Value:
+            return change(f, _load(f, f.gep(a, start, source.scalar), source.scalar.of(lanes), used))
+
         if source is plain:
-            rows = [
-                _load(f, f.gep(a, f.plus(near, c * plain.plane), scalar), zero, width, flip) if c < channels else zero
-                for c in range(lanes)
-            ]
+            rows = [read(f.plus(near, c * plain.plane), width) if c < channels else zero for c in range(lanes)]
             for i, pixel in enumerate(transpose_registers(f, rows)[:width]):
-                f.store(pixel, f.gep(b, f.plus(far, i * lanes), scalar))
+                f.store(pixel, f.gep(b, f.plus(far, i * lanes), out.scalar))
         else:
-            pixels = [
-                _load(f, f.gep(a, f.plus(far, i * lanes), scalar), zero, lanes, flip) if i < width else zero
-                for i in range(lanes)
-            ]
+            pixels = [read(f.plus(far, i * lanes), lanes) if i < width else zero for i in range(lanes)]
             for c, values in enumerate(transpose_registers(f, pixels)[:channels]):
-                address = f.gep(b, f.plus(near, c * plain.plane), scalar)
+                address = f.gep(b, f.plus(near, c * plain.plane), out.scalar)
                 if width == lanes:
                     f.store(values, address)
                 else:
@@ -136,24 +153,22 @@ def _transpose(f: Function, source: Image, out: Image, a: Value, b: Value, lanes
                         square(channels, n, f.plus(i, offset), y, width, x)
 
 
-def _load(f: Function, address: Value, zero: Value, width: int, flip: bool) -> Value:
-    if width == zero.type.lanes:
-        loaded = f.load(zero.type, address)
-    else:
-        loaded = f.masked_load(zero.type, address, prefix_mask(width, zero.type.lanes))
-    return f.binary("xor", loaded, constant(-128, zero.type)) if flip else loaded
+def _load(f: Function, address: Value, vector: Type, width: int) -> Value:
+    if width == vector.lanes:
+        return f.load(vector, address)
+    return f.masked_load(vector, address, prefix_mask(width, vector.lanes))
 
 
-def _interleave(f: Function, source: Image, out: Image, a: Value, b: Value, lanes: int, flip: bool) -> None:
+def _interleave(f: Function, source: Image, out: Image, a: Value, b: Value, lanes: int, change: Change) -> None:
     """Few channels from planes to side by side: a vector of pixels of each, woven by shuffles."""
-    channels, scalar = out.block, source.scalar
-    zero = Value("zeroinitializer", scalar.of(lanes))
+    channels = out.block
+    zero, vector = Value("zeroinitializer", out.scalar.of(lanes)), source.scalar.of(lanes)
     for _, n in each(f, [1] * source.batch):
         for _, y in each(f, [1] * source.height):
             for width, x in each(f, chunks(source.width, lanes)):
                 start = f.plus(f.times(n, source.step), f.plus(f.times(y, source.row), x))
                 planes = [
-                    _load(f, f.gep(a, f.plus(start, c * source.plane), scalar), zero, width, flip)
+                    change(f, _load(f, f.gep(a, f.plus(start, c * source.plane), source.scalar), vector, width))
                     if c < source.channels
                     else zero
                     for c in range(channels)
@@ -168,7 +183,7 @@ def _interleave(f: Function, source: Image, out: Image, a: Value, b: Value, lane
                     for c, plane in enumerate(planes):
                         picks = [lanes + pixel if c == own else lane for lane, (pixel, own) in enumerate(spots)]
                         woven = f.shuffle(woven, plane, picks)
-                    address = f.gep(b, f.plus(to, part * lanes), scalar)
+                    address = f.gep(b, f.plus(to, part * lanes), out.scalar)
                     if inside == lanes:
                         f.store(woven, address)
                     else:

@@ -47,6 +47,8 @@ class Block:
     elements after the one before it, and its vectors are `b_vector` apart. `first`: accumulators begin at zero, else
     at the partial sums in the output. `last`: the tail is applied, else partial sums are stored. Of the last vector
     only `lanes` lanes belong to the result: memory of the others is left alone if `masked`, else filled with zeros.
+    B is prefetched `prefetch` steps ahead (0: not at all), and A at the displacements `ahead` in each turn of an
+    outermost loop.
     """
 
     rows: tuple[int, ...]
@@ -62,6 +64,7 @@ class Block:
     first: bool = True
     last: bool = True
     prefetch: int = 0
+    ahead: tuple[int, ...] = ()
 
 
 def micro(name: str, target: Target, arithmetic: Arithmetic, block: Block, tail: Tail) -> Function:
@@ -87,7 +90,7 @@ def micro(name: str, target: Target, arithmetic: Arithmetic, block: Block, tail:
         for i, start in enumerate(block.rows):
             address = f.gep(a, start + displacement, arithmetic.a)
             scalar = f.load(arithmetic.a_step, address, arithmetic.a.bits // 8)
-            spread = f.splat(arithmetic.widen(f, scalar), arithmetic.lanes)
+            spread = f.splat(scalar, arithmetic.lanes)
             for j in range(block.vectors):
                 f.set(accumulators[i][j], arithmetic.step(f, f.get(accumulators[i][j]), spread, row[j]))
 
@@ -112,6 +115,9 @@ def micro(name: str, target: Target, arithmetic: Arithmetic, block: Block, tail:
             return
         with f.loop(0, outer.extent, 1, (NO_UNROLL,)) as i:
             a_i = f.gep(a, f.times(i, outer.a), arithmetic.a)
+            if len(loops) == len(part.loops):
+                for displacement in block.ahead:
+                    f.prefetch(f.gep(a_i, displacement, arithmetic.a, inbounds=False))
             nest(part, loops[1:], a_i, f.gep(b, f.times(i, outer.b), arithmetic.b))
 
     for part in block.nests:

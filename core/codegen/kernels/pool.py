@@ -148,9 +148,9 @@ def entry_of(name: str, target: Target, outputs: list[str], internal: bool) -> F
 
 
 def _join(f: Function, kind: Kind, a: Value, b: Value) -> Value:
-    """The greater of two, NaN where either is (of bytes, which are unsigned); or the sum."""
+    """The greater of two, NaN where either is (bytes are unsigned, words are signed); or the sum."""
     if kind == "max":
-        return f.intrinsic("maximum" if a.type.floating else "umax", a, b)
+        return f.intrinsic("maximum" if a.type.floating else "umax" if a.type.bits == 8 else "smax", a, b)
     return f.add(a, b)
 
 

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 from heddle.core.codegen import target as targets
 from heddle.core.codegen.kernels import conv
+from heddle.core.codegen.kernels.arithmetic import integers
 from heddle.core.codegen.kernels.image import Image, Window, arrange, per_channel, restore
 from heddle.core.codegen.kernels.layout import repack
 from heddle.core.codegen.kernels.pool import Pool, pool
 from heddle.core.codegen.kernels.tail import Tail
-from heddle.core.codegen.values import F32, I8, I32, constant
+from heddle.core.codegen.values import F32, I8, I16, I32, constant
+
+DTYPES = {I8: np.uint8, I16: np.int16}
 
 CASES = [
     (32, 40, 9, 7, Window((3, 3), (1, 1), pads=(1, 1)), 1),
@@ -40,9 +43,10 @@ def test_exact_sums(native, guard, case):
             (height, width), window.pads, window.kernel, window.dilation, window.stride, strict=True
         )
     ]
+    held = integers(native.target).a
     out = Image(outputs, *ends, lanes, (1, 0, 0, 1), scalar=I8)
-    source = Image(inputs, height, width, block, scalar=I8)
-    source = Image(inputs, height, width, block, window.reach(source, out), scalar=I8)
+    source = Image(inputs, height, width, block, scalar=held)
+    source = Image(inputs, height, width, block, window.reach(source, out), scalar=held)
     problem = conv.Conv(source, out, window, groups)
     rng = np.random.default_rng(inputs)
     x = rng.integers(0, 256, (1, inputs, height, width)).astype(np.uint8)
@@ -67,7 +71,8 @@ def test_exact_sums(native, guard, case):
         tail = Tail(requantize, (per_channel(lanes), per_channel(lanes)))
         functions = conv.conv("k", native.target, problem, schedule, tail, internal=False)
         packed = guard(conv.pack(w, problem, native.target, schedule))
-        native(functions, guard(arrange(x, source)), packed, y, guard(fill(scale)), guard(fill(shift)), None)
+        a = guard(arrange(x, source).astype(DTYPES[held]))
+        native(functions, a, packed, y, guard(fill(scale)), guard(fill(shift)), None)
         difference = restore(y, out).astype(int) - expected
         assert np.abs(difference).max() <= 1, "a product and a sum may be fused"
         assert (difference != 0).mean() < 0.01
@@ -75,7 +80,8 @@ def test_exact_sums(native, guard, case):
 
 def test_the_sums_themselves_do_not_saturate(native, guard):
     lanes = native.target.lanes(4)
-    source, out = Image(64, 1, 4, lanes, scalar=I8), Image(lanes, 1, 4, lanes, scalar=I32)
+    held = integers(native.target).a
+    source, out = Image(64, 1, 4, lanes, scalar=held), Image(lanes, 1, 4, lanes, scalar=I32)
     problem = conv.Conv(source, out, Window((1, 1)))
     x = np.full((1, 64, 1, 4), 255, np.uint8)
     for extreme in (127, -128):
@@ -84,8 +90,30 @@ def test_the_sums_themselves_do_not_saturate(native, guard):
         y = guard(np.zeros(out.size, np.int32))
         functions = conv.conv("k", native.target, problem, schedule, internal=False)
         packed = guard(conv.pack(w, problem, native.target, schedule))
-        native(functions, guard(arrange(x, source)), packed, y, None)
+        native(functions, guard(arrange(x, source).astype(DTYPES[held])), packed, y, None)
         assert (y == 64 * 255 * extreme).all()
+
+
+def test_words_hold_bytes(native, guard):
+    """Signed bytes become words on the way into blocks, the halo gets a word, and the greatest is a signed one."""
+    lanes = native.target.lanes(4)
+    x = np.random.default_rng(1).integers(-128, 128, (1, lanes + 3, 5, 7)).astype(np.int8)
+    plain = Image(lanes + 3, 5, 7, 1, scalar=I8)
+    blocked = Image(lanes + 3, 5, 7, lanes, (1, 2, 1, 0), scalar=I16)
+    words = guard(np.zeros(blocked.size, np.int16))
+    widen = lambda f, value: f.convert("sext", value, I16)  # noqa: E731
+    native(repack("k", native.target, plain, blocked, fill=-77, change=widen, internal=False), guard(x), words)
+    real = arrange(np.ones_like(x), blocked, fill=1).ravel() == 1
+    expected = arrange(x.astype(np.int16), blocked, fill=-77).ravel()
+    np.testing.assert_array_equal(words[real], expected[real])
+    out = Image(lanes + 3, 2, 3, lanes, scalar=I16)
+    y = guard(np.zeros(out.size, np.int16))
+    native(pool("k", native.target, Pool(blocked, out, Window((2, 2), (2, 2)), "max"), internal=False), words, y)
+    np.testing.assert_array_equal(restore(y, out), x[:, :, :4, :6].reshape(1, -1, 2, 2, 3, 2).max((3, 5)))
+    back = guard(np.zeros_like(x))
+    narrow = lambda f, value: f.convert("trunc", value, I8)  # noqa: E731
+    native(repack("k", native.target, blocked, plain, change=narrow, internal=False), words, back)
+    np.testing.assert_array_equal(back, x)
 
 
 def test_greatest_byte_and_layouts(native, guard):
@@ -112,8 +140,8 @@ def test_greatest_byte_and_layouts(native, guard):
 
 
 def test_other_machines_get_code(assemble):
-    image = Image(32, 8, 8, 4, (1, 1, 1, 1), scalar=I8)
+    image = Image(32, 8, 8, 4, (1, 1, 1, 1), scalar=I16)
     problem = conv.Conv(image, Image(32, 8, 8, 4, scalar=I32), Window((3, 3), pads=(1, 1)))
     target = targets.aarch64()
     functions = conv.conv("k", target, problem, conv.default(problem, target), internal=False)
-    assert "mla" in assemble(functions, target)
+    assert "smlal" in assemble(functions, target)

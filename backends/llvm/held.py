@@ -1,0 +1,47 @@
+"""How images hold bytes in memory, so that the machine multiplies them well: as they are, biased, or as words.
+
+The byte instruction of VNNI wants an unsigned factor, so there signed bytes are held 128 greater. Without it products
+are of words, and bytes are held in 16 bits each.
+"""
+
+from __future__ import annotations
+
+from heddle.core.codegen.llvm import Function
+from heddle.core.codegen.narrow import storage_type
+from heddle.core.codegen.target import Target
+from heddle.core.codegen.values import I8, I16, Type, Value, constant
+from heddle.core.ir.types import DType
+
+BYTES = ("uint8", "int8")
+
+
+def held_type(target: Target, dtype: DType) -> Type:
+    """The LLVM type of one element of an image."""
+    return I16 if dtype.name in BYTES and not target.vnni else storage_type(dtype)
+
+
+def hold(f: Function, target: Target, dtype: DType, value: Value) -> Value:
+    """What an image holds for a value of `dtype`."""
+    if dtype.name not in BYTES:
+        return value
+    if target.vnni:
+        return _biased(f, value) if dtype.name == "int8" else value
+    return f.convert("sext" if dtype.name == "int8" else "zext", value, I16)
+
+
+def release(f: Function, target: Target, dtype: DType, held: Value) -> Value:
+    """The value of `dtype` that an image holds."""
+    if dtype.name not in BYTES:
+        return held
+    if target.vnni:
+        return _biased(f, held) if dtype.name == "int8" else held
+    return f.convert("trunc", held, I8)
+
+
+def held_number(target: Target, dtype: DType, number: int) -> int:
+    """What an image holds for a known number."""
+    return number + 128 if target.vnni and dtype.name == "int8" else number
+
+
+def _biased(f: Function, value: Value) -> Value:
+    return f.binary("xor", value, constant(-128, value.type))
