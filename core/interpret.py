@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from heddle.core.errors import GraphError
-from heddle.core.ir import Graph, Type, Value
+from heddle.core.ir import Graph, TensorType, Type, Value
 from heddle.core.ops import evaluate_node
 
 
@@ -47,8 +48,15 @@ class Body:
     graph: Graph
 
     @property
-    def types(self) -> tuple[Type, ...]:
-        return tuple(value.type for value in self.graph.outputs)
+    def blanks(self) -> tuple[Any, ...]:
+        return tuple(_blank(value.type) for value in self.graph.outputs)
 
     def __call__(self, *inputs: Any) -> tuple[Any, ...]:
         return evaluate(self.graph, inputs)
+
+
+def _blank(type: Type) -> Any:
+    """An array of a type, its unknown dimensions 0; None for what is no tensor."""
+    if not isinstance(type, TensorType):
+        return None
+    return np.zeros([dim if isinstance(dim, int) else 0 for dim in type.dims or ()], type.dtype)

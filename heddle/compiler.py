@@ -6,23 +6,27 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from onnx import ModelProto
 
-from heddle.core.errors import HeddleError, ModelError
+from heddle.core.errors import HeddleError
 from heddle.core.frontend import import_model
-from heddle.core.ir import Graph, Phase, TensorType, Value, dtype_name
-from heddle.core.passes import PRIMITIVE, optimize
+from heddle.core.ir import Graph, Phase
+from heddle.core.passes import COUNTED, PRIMITIVE, optimize, outline_passes
 from heddle.core.pattern import Pattern
 from heddle.core.plugin import Backend, Region, compile_region, get_backend, patterns_of, plugins, run_passes
 from heddle.core.runtime.artifact import Artifact
 from heddle.core.runtime.device import Device
-from heddle.core.runtime.executable import TIMEOUT, Executable
-from heddle.core.runtime.schedule import Schedule, Step, TensorSpec
+from heddle.core.runtime.executable import TIMEOUT, Executable, Program
+from heddle.core.runtime.schedule import Schedule, Step
+from heddle.core.runtime.specs import TensorSpec
+from heddle.courses import Courses, spec, tensor_spec
 from heddle.partition import Demands, Explanation, Plan
 from heddle.partition import explain as explanation
 from heddle.partition import plan as partition
+from heddle.partition.stages import cut, is_whole
 
 Source = str | os.PathLike[str] | bytes | ModelProto
 Shapes = Mapping[str, Sequence[int | str]]
@@ -74,13 +78,13 @@ def compile(
     )
     graph = job.graph(shapes)
     inputs, outputs = tuple(map(spec, graph.inputs)), tuple(map(spec, graph.outputs))
-    fixed = all(each.shape is not None for each in inputs)
-    schedules = [job.schedule(graph)] if fixed else []
+    fixed = all(each.shape is not None for each in inputs if isinstance(each, TensorSpec))
+    programs = [job.program(graph)] if fixed else []
     return Executable(
         graph.name,
         inputs,
         outputs,
-        schedules,
+        programs,
         specialise=None if fixed else job.specialise,
         devices=devices,
         timeout=timeout,
@@ -135,13 +139,6 @@ def open_backends(backends: Sequence[str | Backend], options: Options | None = N
     )
 
 
-def spec(value: Value) -> TensorSpec:
-    """An input or output of a graph as the runtime declares it."""
-    if not isinstance(value.type, TensorType) or value.type.dims is None:
-        raise ModelError(f"{value}: it is {value.type}; a model's inputs and outputs must be tensors of known rank")
-    return TensorSpec(value.name, dtype_name(value.type.dtype), value.type.dims)
-
-
 def _announce_run(executable: Executable, seconds: float) -> None:
     plugins().announce("heddle_run_done", executable=executable, seconds=seconds)
 
@@ -183,33 +180,53 @@ class _Job:
 
     def plan(self, graph: Graph) -> Plan:
         """Where each node runs, after all passes over the whole graph."""
+        return self._placed(self._optimised(graph))
+
+    def specialise(self, shapes: Mapping[str, tuple[int, ...]]) -> Program:
+        return self.program(self.graph(shapes))
+
+    def program(self, graph: Graph) -> Program:
+        """The graph compiled at once, or part by part where something is only known when it runs."""
+        if self._is_whole(graph):
+            optimised = self._optimised(graph)
+            if self._is_whole(optimised):
+                return self._schedule(graph, optimised)
+            graph = optimised
+        courses = Courses(partial(optimize, passes=outline_passes()), lambda part: self._schedule(part))
+        graph = courses.prepare(graph)
+        return courses.course(graph, cut(graph))
+
+    def _is_whole(self, graph: Graph) -> bool:
+        return is_whole(cut(graph)) and not any(node.op in COUNTED for node in graph.nodes)
+
+    def _optimised(self, graph: Graph) -> Graph:
         self._tell("optimise", 0, 1)
         wanted = {op for backend in self.backends for pattern in patterns_of(backend) for op in _operators(pattern)}
         graph = optimize(graph, keep_composites=PRIMITIVE | wanted)
         for backend in self.backends:
             graph = run_passes(backend, Phase.BEFORE_PARTITION, graph)
+        return graph
+
+    def _placed(self, graph: Graph) -> Plan:
         self._tell("plan", 0, 1)
         made = partition(graph, self.backends, self.place, self.demands)
         plugins().announce("heddle_plan_done", plan=made)
         return made
 
-    def specialise(self, shapes: Mapping[str, tuple[int, ...]]) -> Schedule:
-        return self.schedule(self.graph(shapes))
-
-    def schedule(self, graph: Graph) -> Schedule:
-        """The graph compiled region by region."""
-        made = self.plan(graph)
+    def _schedule(self, graph: Graph, optimised: Graph | None = None) -> Schedule:
+        """A graph whose types are known, compiled region by region."""
+        made = self._placed(self._optimised(graph) if optimised is None else optimised)
         steps = []
         for done, region in enumerate(made.regions):
             self._tell("compile", done, len(made.regions))
             steps.append(self._step(region))
         self._tell("compile", len(steps), len(steps))
         outputs = tuple(
-            replace(spec(result), name=declared.name)
+            replace(tensor_spec(result), name=declared.name)
             for declared, result in zip(graph.outputs, made.outputs, strict=True)
         )
         return Schedule(
-            tuple(map(spec, made.inputs)),
+            tuple(map(tensor_spec, made.inputs)),
             outputs,
             tuple(value.name for value in made.outputs),
             tuple(steps),

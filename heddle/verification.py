@@ -11,22 +11,22 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from heddle.alone import Devices, step_alone
 from heddle.commands.random_inputs import random_inputs
-from heddle.compiler import HOST, Options, Shapes, Source, compile, open_backends, plan, spec
+from heddle.compiler import HOST, Options, Shapes, Source, compile, open_backends, plan
 from heddle.core.errors import HeddleError
 from heddle.core.frontend.export import export_model
 from heddle.core.interpret import evaluate
 from heddle.core.ir import Graph, Value
 from heddle.core.pattern import subgraph
 from heddle.core.plugin import Backend, Region, Tolerance
-from heddle.core.runtime.device import Device
 from heddle.core.runtime.executable import Executable
-from heddle.core.runtime.schedule import Schedule, Step, TensorSpec
+from heddle.core.runtime.schedule import Step
+from heddle.courses import tensor_spec
 from heddle.partition import Demands
 from heddle.testing.compare import differences
 
 Arrays = Mapping[str, NDArray[Any]]
-Devices = Mapping[str, Device | Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -121,15 +121,7 @@ class _Examined:
 
     def _step(self, region: Region, step: Step, tolerance: Tolerance) -> str:
         """What differs when the region's own artifact runs alone."""
-        ports = step.artifact.signature
-        inputs = tuple(
-            TensorSpec(name, port.dtype, port.shape) for name, port in zip(step.inputs, ports.inputs, strict=True)
-        )
-        outputs = tuple(
-            TensorSpec(name, port.dtype, port.shape) for name, port in zip(step.outputs, ports.outputs, strict=True)
-        )
-        schedule = Schedule(inputs, outputs, step.outputs, (step,), {})
-        with Executable(region.name, inputs, outputs, [schedule], devices=self.devices) as alone:
+        with step_alone(step, self.devices) as alone:
             return self._differs(alone, step.inputs, step.outputs, tolerance)
 
     def _differs(
@@ -175,4 +167,4 @@ class _Examined:
 
 
 def _made_up(values: Sequence[Value], seed: int) -> dict[str, NDArray[Any]]:
-    return random_inputs([spec(value) for value in values], seed)
+    return random_inputs([tensor_spec(value) for value in values], seed)

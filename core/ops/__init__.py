@@ -3,6 +3,7 @@
 from heddle.core.ops import activation as activation
 from heddle.core.ops import arithmetic as arithmetic
 from heddle.core.ops import attention as attention
+from heddle.core.ops import bounded as bounded
 from heddle.core.ops import cast as cast
 from heddle.core.ops import contrib as contrib
 from heddle.core.ops import control as control

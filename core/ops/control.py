@@ -1,32 +1,19 @@
 """Control flow: graphs in attributes. What a body reads from outside is its last inputs, and the node's last operands.
 
-A rule of types is given the bodies as graphs, a meaning is given them as `Body`.
+A rule of types is given the bodies as graphs; what the operators mean is what the runtime does, in its `turns`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 from heddle.core.errors import GraphError
 from heddle.core.ir import Graph, SequenceType, TensorType, Type
 from heddle.core.ir.types import UNKNOWN
 from heddle.core.ops.registry import Operand, op
 from heddle.core.ops.shapes import axis_of, joined
-from numpy.typing import NDArray
-
-Array = NDArray[Any]
-
-
-class Body(Protocol):
-    """A graph that can be called."""
-
-    @property
-    def types(self) -> tuple[Type, ...]:
-        """The types of its outputs."""
-
-    def __call__(self, *inputs: Any) -> tuple[Any, ...]: ...
+from heddle.core.runtime import turns
 
 
 def if_type(cond: Operand, *captures: Operand | None, then_branch: Graph, else_branch: Graph) -> tuple[Type, ...]:
@@ -39,9 +26,7 @@ def if_type(cond: Operand, *captures: Operand | None, then_branch: Graph, else_b
     return tuple(joined("If", yes.type, no.type) for yes, no in pairs)
 
 
-@op("If", infer=if_type)
-def if_(cond: Array, *captures: Any, then_branch: Body, else_branch: Body) -> tuple[Any, ...]:
-    return (then_branch if bool(cond.reshape(-1)[0]) else else_branch)(*captures)
+op("If", infer=if_type)(turns.if_)
 
 
 # -- Loop -------------------------------------------------------------------------------------------------------
@@ -80,39 +65,10 @@ def stacked(type: Type, axis: int) -> TensorType:
     return TensorType(type.dtype, (*type.dims[:at], UNKNOWN, *type.dims[at:]))
 
 
-@op("Loop", infer=loop_type)
-def loop(
-    m: Array | None = None, cond: Array | None = None, *v_initial: Any, body: Body, captures: int = 0
-) -> tuple[Any, ...]:
-    """`captures` says how many of the last operands are read by the body and not carried."""
-    count = len(v_initial) - captures
-    states, outside = list(v_initial[:count]), v_initial[count:]
-    scanned: list[list[Array]] = [[] for _ in body.types[1 + count :]]
-    trips = None if m is None else int(m.reshape(-1)[0])
-    going, turn = cond is None or bool(cond.reshape(-1)[0]), 0
-    while going and (trips is None or turn < trips):
-        flag, *results = body(np.asarray(turn, np.int64), np.asarray(True), *states, *outside)
-        states, rows = results[:count], results[count:]
-        for column, row in zip(scanned, rows, strict=True):
-            column.append(row)
-        going, turn = bool(flag.reshape(-1)[0]), turn + 1
-    stacks = [_stack(rows, type, 0) for rows, type in zip(scanned, body.types[1 + count :], strict=True)]
-    return (*states, *stacks)
-
-
-def _stack(rows: list[Array], type: Type, axis: int) -> Array:
-    """Rows stacked; of no rows, an empty tensor whose unknown dimensions are 0."""
-    if rows:
-        return np.stack(rows, axis)
-    assert isinstance(type, TensorType)
-    return np.stack([np.zeros([dim if isinstance(dim, int) else 0 for dim in type.dims or ()], type.dtype)], axis)[:0]
+op("Loop", infer=loop_type)(turns.loop)
 
 
 # -- Scan -------------------------------------------------------------------------------------------------------
-
-
-def _axes(axes: tuple[int, ...] | None, count: int) -> tuple[int, ...]:
-    return tuple(axes) if axes else (0,) * count
 
 
 def scan_type(
@@ -132,12 +88,12 @@ def scan_type(
             f" {len(inputs)} and at least {states} are needed"
         )
     length = UNKNOWN
-    for operand, axis in zip(inputs[states:], _axes(scan_input_axes, num_scan_inputs), strict=False):
+    for operand, axis in zip(inputs[states:], turns.per_value(scan_input_axes, num_scan_inputs), strict=False):
         if operand.dims is not None:
             length = operand.dims[axis_of("Scan", axis, len(operand.dims))]
     carried = [joined("Scan", v.type, out.type) for v, out in zip(inputs[:states], body.outputs, strict=False)]
     outs = body.outputs[states:]
-    for value, axis in zip(outs, _axes(scan_output_axes, len(outs)), strict=True):
+    for value, axis in zip(outs, turns.per_value(scan_output_axes, len(outs)), strict=True):
         type = stacked(seen_outside(value.type, inputs), axis)
         if type.dims is not None:
             at = axis_of("Scan", axis, len(type.dims))
@@ -146,40 +102,7 @@ def scan_type(
     return tuple(carried)
 
 
-@op("Scan", infer=scan_type)
-def scan(
-    *initial_state_and_scan_inputs: Any,
-    body: Body,
-    num_scan_inputs: int,
-    scan_input_axes: tuple[int, ...] | None = None,
-    scan_input_directions: tuple[int, ...] | None = None,
-    scan_output_axes: tuple[int, ...] | None = None,
-    scan_output_directions: tuple[int, ...] | None = None,
-    captures: int = 0,
-) -> tuple[Any, ...]:
-    """`captures` says how many of the last operands are read by the body and neither carried nor scanned."""
-    inputs = initial_state_and_scan_inputs
-    count = len(inputs) - num_scan_inputs - captures
-    states, outside = list(inputs[:count]), inputs[count + num_scan_inputs :]
-    columns = []
-    directions = _axes(scan_input_directions, num_scan_inputs)
-    for array, axis, back in zip(
-        inputs[count : count + num_scan_inputs], _axes(scan_input_axes, num_scan_inputs), directions, strict=True
-    ):
-        rows = np.moveaxis(array, axis, 0)
-        columns.append(rows[::-1] if back else rows)
-    types = body.types[count:]
-    scanned: list[list[Array]] = [[] for _ in types]
-    for step in range(columns[0].shape[0]):
-        results = body(*states, *(np.array(column[step]) for column in columns), *outside)
-        states = list(results[:count])
-        for kept, row in zip(scanned, results[count:], strict=True):
-            kept.append(row)
-    out_axes, out_directions = _axes(scan_output_axes, len(types)), _axes(scan_output_directions, len(types))
-    stacks = []
-    for rows, type, axis, back in zip(scanned, types, out_axes, out_directions, strict=True):
-        stacks.append(_stack(rows[::-1] if back else rows, type, axis))
-    return (*states, *stacks)
+op("Scan", infer=scan_type)(turns.scan)
 
 
 # -- SequenceMap ------------------------------------------------------------------------------------------------
@@ -195,13 +118,4 @@ def sequence_map_type(
     return tuple(SequenceType(seen_outside(value.type, additional_inputs)) for value in body.outputs)
 
 
-@op("SequenceMap", infer=sequence_map_type)
-def sequence_map(input_sequence: Any, *additional_inputs: Any, body: Body, captures: int = 0) -> tuple[Any, ...]:
-    """Sequences among the operands give the body one element each turn; tensors and captures are given whole."""
-    own = len(additional_inputs) - captures
-    results: list[list[Any]] = [[] for _ in body.types]
-    for turn, element in enumerate(input_sequence):
-        beside = [x[turn] if isinstance(x, list) and i < own else x for i, x in enumerate(additional_inputs)]
-        for column, result in zip(results, body(element, *beside), strict=True):
-            column.append(result)
-    return tuple(results)
+op("SequenceMap", infer=sequence_map_type)(turns.sequence_map)

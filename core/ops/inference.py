@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 LIMIT = 1024
 """The most elements of a value that is computed only to learn shapes."""
 
-_SHAPE_OPS = frozenset(
+SHAPE_OPS = frozenset(
     (
         *("Gather", "Concat", "Unsqueeze", "Squeeze", "Slice", "Cast", "Reshape", "Flatten", "Range", "Transpose"),
         *("Add", "Sub", "Mul", "Div", "Mod", "Neg", "Abs", "Floor", "Ceil", "Min", "Max", "Where", "Equal", "Less"),
@@ -58,7 +58,7 @@ class Inference:
         """Remember the values of a node's outputs where they can be known cheaply."""
         if not node.results or not all(_is_small(value.type) for value in node.results):
             return
-        if node.op in _SHAPE_OPS and all(v in self.known and self.known[v].size <= LIMIT for v in node.operands):
+        if node.op in SHAPE_OPS and all(v in self.known and self.known[v].size <= LIMIT for v in node.operands):
             operands = [None if value is None else self.known[value] for value in node.inputs]
             for value, array in zip(node.outputs, evaluate_node(node, operands), strict=False):
                 if value is not None:

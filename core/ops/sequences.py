@@ -10,6 +10,7 @@ from heddle.core.ir import OptionalType, SequenceType, TensorType, Type, dtype_n
 from heddle.core.ir.types import UNKNOWN, Dim
 from heddle.core.ops.registry import DTypeName, Operand, op, same_type
 from heddle.core.ops.shapes import axis_of, ints, joined
+from heddle.core.runtime import turns
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -29,9 +30,7 @@ def construct_type(*inputs: Operand) -> Type:
     return SequenceType(element)
 
 
-@op("SequenceConstruct", infer=construct_type)
-def sequence_construct(*inputs: Array) -> list[Array]:
-    return list(inputs)
+op("SequenceConstruct", infer=construct_type)(turns.sequence_construct)
 
 
 def empty_type(*, dtype: str | None) -> Type:
@@ -40,34 +39,24 @@ def empty_type(*, dtype: str | None) -> Type:
 
 @op("SequenceEmpty", infer=empty_type)
 def sequence_empty(*, dtype: DTypeName | None = None) -> list[Array]:
-    return []
+    return turns.sequence_empty()
 
 
 def at_type(input_sequence: Operand, position: Operand) -> Type:
     return element_of("SequenceAt", input_sequence)
 
 
-@op("SequenceAt", infer=at_type)
-def sequence_at(input_sequence: list[Array], position: Array) -> Array:
-    return input_sequence[int(position.reshape(-1)[0])]
+op("SequenceAt", infer=at_type)(turns.sequence_at)
 
 
 def insert_type(input_sequence: Operand, tensor: Operand, position: Operand | None) -> Type:
     return SequenceType(joined("SequenceInsert", element_of("SequenceInsert", input_sequence), tensor.type))
 
 
-@op("SequenceInsert", infer=insert_type)
-def sequence_insert(input_sequence: list[Array], tensor: Array, position: Array | None = None) -> list[Array]:
-    result = list(input_sequence)
-    result.insert(len(result) if position is None else int(position.reshape(-1)[0]), tensor)
-    return result
+op("SequenceInsert", infer=insert_type)(turns.sequence_insert)
 
 
-@op("SequenceErase", infer=same_type)
-def sequence_erase(input_sequence: list[Array], position: Array | None = None) -> list[Array]:
-    result = list(input_sequence)
-    del result[-1 if position is None else int(position.reshape(-1)[0])]
-    return result
+op("SequenceErase", infer=same_type)(turns.sequence_erase)
 
 
 def length_type(input_sequence: Operand) -> Type:
@@ -75,9 +64,7 @@ def length_type(input_sequence: Operand) -> Type:
     return tensor("int64")
 
 
-@op("SequenceLength", infer=length_type)
-def sequence_length(input_sequence: list[Array]) -> Array:
-    return np.asarray(len(input_sequence), np.int64)
+op("SequenceLength", infer=length_type)(turns.sequence_length)
 
 
 def split_to_sequence_type(input: Operand, split: Operand | None, *, axis: int, keepdims: int) -> Type:
@@ -129,24 +116,18 @@ def optional_type(input: Operand | None, *, type: Type | None) -> Type:
 
 @op("Optional", infer=optional_type)
 def optional(input: Any = None, *, type: Type | None = None) -> Any:
-    return input
+    return turns.optional(input)
 
 
 def get_element_type(input: Operand) -> Type:
     return input.type.element if isinstance(input.type, OptionalType) else input.type
 
 
-@op("OptionalGetElement", infer=get_element_type)
-def optional_get_element(input: Any) -> Any:
-    if input is None:
-        raise GraphError("OptionalGetElement: the optional is empty, an element was expected")
-    return input
+op("OptionalGetElement", infer=get_element_type)(turns.optional_get_element)
 
 
 def has_element_type(input: Operand | None) -> Type:
     return tensor("bool")
 
 
-@op("OptionalHasElement", infer=has_element_type)
-def optional_has_element(input: Any = None) -> Array:
-    return np.asarray(input is not None)
+op("OptionalHasElement", infer=has_element_type)(turns.optional_has_element)

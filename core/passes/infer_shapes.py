@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from heddle.core.errors import GraphError
 from heddle.core.frontend.bodies import capture_count
 from heddle.core.ir import Dim, Graph, Node, TensorType, Type, Value
+from heddle.core.ir.graph import Array
 from heddle.core.ir.types import UNKNOWN
 from heddle.core.ops import OPERATORS
 from heddle.core.ops.inference import Inference, merged_type
@@ -38,24 +39,47 @@ def bind_shapes(graph: Graph, shapes: Mapping[str, Sequence[int]]) -> Graph:
             if isinstance(dim, str) and dim != UNKNOWN and symbols.setdefault(dim, size) != size:
                 raise GraphError(f"{value}: {dim} is {size} here and {symbols[dim]} elsewhere")
         inputs.append(Value(value.name, TensorType(value.type.dtype, tuple(shape))))
-    bound = _substituted(graph, symbols)
+    bound = _retyped(graph, lambda type: _bound(type, symbols))
     by_name = {value.name: value for value in inputs}
     chosen = [by_name[v.name] if v.name in shapes else v for v in bound.inputs]
     return _typed(bound, chosen, Inference(), 0)
 
 
-def _substituted(graph: Graph, symbols: Mapping[str, Dim]) -> Graph:
-    """The graph with symbols replaced by sizes in the types of all values."""
-    values = {value: Value(value.name, _bound(value.type, symbols)) for value in graph.values}
+def specialised(graph: Graph, types: Mapping[str, Type], values: Mapping[str, Array]) -> Graph:
+    """The graph for inputs of these types, by name; those in `values` are constant and no inputs any more.
+
+    What the graph says of other values holds but for symbols, which may stand for something else at each use.
+    """
+    bare = _retyped(graph, _nameless)
+    inputs = [Value(value.name, types.get(value.name, value.type)) for value in bare.inputs]
+    typed = _typed(bare, inputs, Inference(), 0)
+    known = {value: values[value.name] for value in typed.inputs if value.name in values}
+    left = tuple(value for value in typed.inputs if value not in known)
+    return infer_shapes(typed.replace(inputs=left, constants={**typed.constants, **known}))
+
+
+def _nameless(type: Type) -> Type:
+    """A type whose symbols are unknown dimensions."""
+    if not isinstance(type, TensorType):
+        return replace(type, element=_nameless(type.element))
+    if type.dims is None:
+        return type
+    return TensorType(type.dtype, tuple(UNKNOWN if isinstance(dim, str) else dim for dim in type.dims))
+
+
+def _retyped(graph: Graph, change: Callable[[Type], Type]) -> Graph:
+    """The graph with the type of every value changed, also in bodies."""
+    values = {value: Value(value.name, change(value.type)) for value in graph.values}
     nodes = []
     for node in graph.nodes:
-        bodies = {name: _substituted(body, symbols) for name, body in node.graphs.items()}
+        bodies = {name: _retyped(body, change) for name, body in node.graphs.items()}
         nodes.append(replace(with_values(node, values), attrs={**node.attrs, **bodies}))
     return replace(
         graph,
         inputs=tuple(values[value] for value in graph.inputs),
         nodes=tuple(nodes),
         outputs=tuple(values[value] for value in graph.outputs),
+        constants={values[value]: array for value, array in graph.constants.items()},
     )
 
 

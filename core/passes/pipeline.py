@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 
 from heddle.core.errors import GraphError
 from heddle.core.ir import Graph, Pass, verify
+from heddle.core.passes.bound_counts import bound_counts
 from heddle.core.passes.captures import sink_constants
 from heddle.core.passes.common_subexpressions import CommonSubexpressions
 from heddle.core.passes.dead_code import dead_code
@@ -17,14 +18,15 @@ from heddle.core.passes.fold_constants import FoldConstants
 from heddle.core.passes.fold_scales import fold_scales
 from heddle.core.passes.identities import identities
 from heddle.core.passes.infer_shapes import infer_shapes
+from heddle.core.passes.take_branches import take_branches
 
 PRIMITIVE = frozenset(
     (
         *("Softmax", "LogSoftmax", "LayerNormalization", "RMSNormalization"),
-        *("Attention", "LinearAttention", "CausalConvWithState", "AffineGrid"),
+        *("Attention", "LinearAttention", "CausalConvWithState", "AffineGrid", "Range"),
     )
 )
-"""Composites that every backend does better whole; the function bodies of the last four hold control flow."""
+"""Composites that every backend does better whole; the function bodies of the last five hold control flow."""
 
 
 def default_passes(keep_composites: Collection[str] = PRIMITIVE) -> tuple[Pass, ...]:
@@ -34,11 +36,29 @@ def default_passes(keep_composites: Collection[str] = PRIMITIVE) -> tuple[Pass, 
         sink_constants,
         infer_shapes,
         FoldConstants(),
+        take_branches,
         identities,
         ExpandComposites(frozenset(keep_composites)),
         FoldConstants(),
+        take_branches,
         identities,
         fold_scales,
+        CommonSubexpressions(),
+        dead_code,
+        infer_shapes,
+    )
+
+
+def outline_passes() -> tuple[Pass, ...]:
+    """The passes of a graph that is compiled part by part; each part goes through the default ones afterwards."""
+    return (
+        dead_code,
+        sink_constants,
+        infer_shapes,
+        FoldConstants(),
+        take_branches,
+        identities,
+        bound_counts,
         CommonSubexpressions(),
         dead_code,
         infer_shapes,

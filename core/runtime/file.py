@@ -23,10 +23,12 @@ from typing import Any
 
 from heddle.core.errors import ArtifactError, HeddleError
 from heddle.core.runtime import storage, weights
+from heddle.core.runtime.course import Course
 from heddle.core.runtime.manifest import decode, encode
-from heddle.core.runtime.schedule import Schedule, TensorSpec
+from heddle.core.runtime.schedule import Schedule
+from heddle.core.runtime.specs import Spec
 
-VERSION = 1
+VERSION = 2
 """The version of this format; a file of a newer one is refused."""
 
 _SEAL = "heddle {version} sha256 "
@@ -40,9 +42,9 @@ class Saved:
     """What a file holds: everything of an executable but its devices."""
 
     name: str
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    schedules: tuple[Schedule, ...]
+    inputs: tuple[Spec, ...]
+    outputs: tuple[Spec, ...]
+    programs: tuple[Schedule | Course, ...]
 
 
 def write_file(saved: Saved, path: str | os.PathLike[str]) -> None:
@@ -55,7 +57,7 @@ def write_file(saved: Saved, path: str | os.PathLike[str]) -> None:
         codes[digest] = code
         return digest
 
-    manifest = encode(saved.name, saved.inputs, saved.outputs, saved.schedules, keep_code, constants.add)
+    manifest = encode(saved.name, saved.inputs, saved.outputs, saved.programs, keep_code, constants.add)
     text = json.dumps({"format": "heddle", "version": VERSION, **manifest}, indent=1, sort_keys=True).encode()
     target = Path(path)
     try:
@@ -94,7 +96,7 @@ def read_file(path: str | os.PathLike[str]) -> Saved:
         manifest = json.loads(bytes(members.pop(_MANIFEST)))
         arrays = weights.read(members.pop(_WEIGHTS), mapped)
         codes = {name.removeprefix("code/"): data for name, data in members.items()}
-        name, inputs, outputs, schedules = decode(manifest, codes, arrays)
+        name, inputs, outputs, programs = decode(manifest, codes, arrays)
     except HeddleError as error:
         error.add_note(f"while {target} was read")
         raise
@@ -102,7 +104,7 @@ def read_file(path: str | os.PathLike[str]) -> Saved:
         raise ArtifactError(
             f"{target}: the file's digest is right, its content makes no sense: {error!r}; compile the model again"
         ) from error
-    return Saved(name, inputs, outputs, schedules)
+    return Saved(name, inputs, outputs, programs)
 
 
 def is_compiled(path: str | os.PathLike[str]) -> bool:
@@ -204,5 +206,3 @@ def _umask() -> int:
     current = os.umask(0)
     os.umask(current)
     return current
-
-

@@ -9,24 +9,8 @@ from typing import Any
 from heddle.core.dtypes import dtype_name, dtype_named
 from heddle.core.errors import ArtifactError
 from heddle.core.runtime.artifact import Artifact, Port
+from heddle.core.runtime.specs import TensorSpec as TensorSpec
 from numpy.typing import NDArray
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """The name, element type and dimensions of an input or output; a dimension may be the name of a symbol."""
-
-    name: str
-    dtype: str
-    dims: tuple[int | str, ...]
-
-    @property
-    def shape(self) -> tuple[int, ...] | None:
-        """The dimensions when all are known, else None."""
-        return None if any(isinstance(dim, str) for dim in self.dims) else tuple(int(dim) for dim in self.dims)
-
-    def __str__(self) -> str:
-        return f"{self.dtype}[{','.join(map(str, self.dims))}]"
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from heddle.core.runtime.schedule import Schedule, TensorSpec
+from heddle.core.runtime.course import Course, Part
+from heddle.core.runtime.schedule import Schedule
+from heddle.core.runtime.specs import Spec
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,11 @@ class Summary:
     """The regions of an executable in the order in which they run; prints as a table."""
 
     name: str
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
+    inputs: tuple[Spec, ...]
+    outputs: tuple[Spec, ...]
     regions: tuple[RegionSummary, ...]
+    stages: tuple[str, ...] = ()
+    """What follows what, where parts are compiled one after the other; else nothing."""
 
     def json(self) -> dict[str, Any]:
         """Everything, as a value for JSON."""
@@ -41,6 +45,7 @@ class Summary:
             "inputs": {spec.name: str(spec) for spec in self.inputs},
             "outputs": {spec.name: str(spec) for spec in self.outputs},
             "regions": [asdict(region) for region in self.regions],
+            "stages": list(self.stages),
         }
 
     def __str__(self) -> str:
@@ -61,16 +66,20 @@ class Summary:
         table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         takes = ", ".join(f"{spec.name}: {spec}" for spec in self.inputs)
         gives = ", ".join(f"{spec.name}: {spec}" for spec in self.outputs)
-        return "\n".join([f"{self.name or 'model'}({takes}) -> ({gives})", *table])
+        return "\n".join([f"{self.name or 'model'}({takes}) -> ({gives})", *self.stages, *table])
 
 
-def summarise(
-    name: str, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], schedule: Schedule | None
-) -> Summary:
-    """The summary of a model that runs by this schedule; without regions while none is compiled."""
-    regions = tuple(
-        RegionSummary(
-            step.name,
+def summarise(name: str, inputs: Sequence[Spec], outputs: Sequence[Spec], program: Schedule | Course | None) -> Summary:
+    """The summary of a model that runs by this program; without regions while none is compiled."""
+    if isinstance(program, Course):
+        return Summary(name, tuple(inputs), tuple(outputs), tuple(_regions_of(program)), tuple(_turns_of(program)))
+    return Summary(name, tuple(inputs), tuple(outputs), tuple(_regions(program)) if program else ())
+
+
+def _regions(schedule: Schedule, prefix: str = "") -> Iterator[RegionSummary]:
+    for step in schedule.steps:
+        yield RegionSummary(
+            prefix + step.name,
             step.artifact.backend,
             step.artifact.device,
             step.artifact.nodes,
@@ -81,9 +90,27 @@ def summarise(
             step.artifact.workspace,
             step.fallback is not None,
         )
-        for step in (schedule.steps if schedule else ())
-    )
-    return Summary(name, tuple(inputs), tuple(outputs), regions)
+
+
+def _regions_of(course: Course) -> Iterator[RegionSummary]:
+    """The regions of every part, as it was compiled first."""
+    for part in course.parts:
+        for _, schedule in part.made[:1]:
+            yield from _regions(schedule, f"{part.name}.")
+
+
+def _turns_of(course: Course, depth: int = 0) -> Iterator[str]:
+    """A line for each step of a course, those of bodies below it."""
+    for step in course.steps:
+        if isinstance(step, Part):
+            needs = f", for each value of {', '.join(step.by_value)}" if step.by_value else ""
+            yield f"{'  ' * depth}{step.name}: machine code, compiled {len(step.made)} times{needs}"
+            continue
+        gives = ", ".join(name for name in step.outputs if name is not None)
+        yield f"{'  ' * depth}{step.op} -> {gives}: the runtime"
+        for label, body in step.bodies.items():
+            yield f"{'  ' * (depth + 1)}{label}:"
+            yield from _turns_of(body, depth + 2)
 
 
 def _bytes(count: int) -> str:

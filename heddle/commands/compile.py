@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import heddle
 from heddle.commands import arguments
 from heddle.commands.display import OUT, print_json, print_regions, progress, size
+from heddle.core.files import write_whole
+from heddle.partition import page
 
 
 def command(
@@ -32,6 +34,9 @@ def command(
     keep: Annotated[
         list[str] | None, typer.Option(help="A value inside the model to give out as a further output.")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write where each node runs, and why, as a page for a browser to this file.")
+    ] = None,
     json: arguments.AsJson = False,
 ) -> None:
     """Compile an ONNX model across backends into one file.
@@ -45,25 +50,33 @@ def command(
         heddle compile model.onnx -o model.heddle --backends vta,host --set vta.config=large
 
         heddle compile model.onnx --shape input=1,3,224,224 --strict --json
+
+        heddle compile model.onnx --backends vta,host --report plan.html
     """
     start = time.perf_counter()
+    asked: dict[str, Any] = {
+        "backends": arguments.names(backends),
+        "shapes": arguments.shapes(shape),
+        "place": place,
+        "demands": arguments.demands(pin, exclude, strict),
+        "options": arguments.options(set_, strict_math),
+    }
     with progress(f"compiling {model.name}") as advance:
         executable = heddle.compile(
             model,
-            arguments.names(backends),
-            arguments.shapes(shape),
-            place=place,
-            demands=arguments.demands(pin, exclude, strict),
-            options=arguments.options(set_, strict_math),
+            **asked,
             on_fault=on_fault,
             keep=tuple(keep or ()),
             progress=advance,
         )
-    if not executable.schedules:
+    if not executable.programs:
         open_dims = ", ".join(f"{spec.name}: {spec}" for spec in executable.inputs)
         raise heddle.InputError(f"{model}: its inputs have open dimensions ({open_dims}); fix them with --shape")
     target = output or model.with_suffix(".heddle")
     executable.save(target)
+    if report is not None:
+        explanation = heddle.explain(model, **asked)
+        write_whole(report, page(explanation))
     seconds, written = time.perf_counter() - start, target.stat().st_size
     if json:
         print_json({"file": str(target), "bytes": written, "seconds": seconds, "plan": executable.plan.json()})

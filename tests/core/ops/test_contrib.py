@@ -74,7 +74,7 @@ def test_meaning(op, operands, attrs):
 
 
 def test_every_operator_is_tested():
-    assert {f"com.microsoft.{op}" for op, _, _ in CASES} == {name for name in OPERATORS if "." in name}
+    assert {f"com.microsoft.{op}" for op, _, _ in CASES} == {name for name in OPERATORS if name.startswith("com.microsoft.")}
 
 
 def ours(op: str, operands: Sequence[Any], attrs: dict[str, Any]) -> Any:

@@ -158,7 +158,7 @@ def test_a_hanging_device_is_given_up_and_may_come_back(make, device):
     device.hang.clear()
     device.release.set()
     deadline = time.monotonic() + 5
-    while exe._state.queues["toy"].stuck and time.monotonic() < deadline:
+    while exe._engine.queues["toy"].stuck and time.monotonic() < deadline:
         time.sleep(0.01)
     assert np.array_equal(exe(X)["b"], X + 1)
 

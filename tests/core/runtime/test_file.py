@@ -64,7 +64,7 @@ def same(left: Saved, right: Saved) -> bool:
 
 
 def saved(exe):
-    return Saved(exe.name, exe.inputs, exe.outputs, exe.schedules)
+    return Saved(exe.name, exe.inputs, exe.outputs, exe.programs)
 
 
 def test_what_goes_in_comes_out(exe, device, tmp_path):
@@ -88,7 +88,7 @@ def test_each_array_is_stored_once_mapped_and_aligned(exe, tmp_path):
     tensors = load_file(tmp_path / "w.safetensors")
     assert sum(np.array_equal(t, [1, 2, 3, 4]) for t in tensors.values() if t.dtype == np.float32) == 1
     assert any(t.dtype == ml_dtypes.bfloat16 for t in tensors.values())
-    (schedule,) = read_file(path).schedules
+    (schedule,) = read_file(path).programs
     for step in schedule.steps:
         for array in step.artifact.constants.values():
             assert array.ctypes.data % 64 == 0
@@ -209,11 +209,11 @@ def test_what_is_no_file_of_ours(exe, tmp_path):
         assert str(caught.value) == f"{path}: {message}"
         assert not is_compiled(path)
     exe.save(path)
-    data = path.read_bytes().replace(b"heddle 1 sha256", b"heddle 2 sha256")
+    data = path.read_bytes().replace(b"heddle 2 sha256", b"heddle 3 sha256")
     path.write_bytes(data)
     with pytest.raises(ArtifactError) as caught:
         read_file(path)
-    what = "the file has format 2, this Heddle reads up to 1; upgrade Heddle or compile again"
+    what = "the file has format 3, this Heddle reads up to 2; upgrade Heddle or compile again"
     assert str(caught.value) == f"{path}: {what}"
     with pytest.raises(ArtifactError, match="cannot be read: No such file"):
         read_file(tmp_path / "missing")
