@@ -31,8 +31,9 @@ from heddle.measure.timing import CLOCKS, interleaved, pin
 
 QUANTIZED = ("resnet18_int8", "resnet18_int8s", "resnet50_int8", "resnet50_int8s")
 
-
 CONTRACTIONS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+TURN = 0.02
+"""Seconds: many short turns tell more on a machine that others use as well."""
 
 
 def multiplications(graph: Graph) -> float:
@@ -77,7 +78,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=[*NAMES, *QUANTIZED])
     parser.add_argument("--core", type=int)
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=25, help="how often each has its turn, of one call or TURN")
     parser.add_argument("--clock", choices=tuple(CLOCKS), default="wall")
     options = parser.parse_args()
     pin(options.core)
@@ -108,7 +109,7 @@ def main() -> None:
         reference = np.asarray(peer())
         difference = np.abs(call() - reference).max() / np.abs(reference).max()
         functions = {"heddle": call, "ort": peer, "bare": bare(device)}
-        times = interleaved(functions, options.rounds, 0.1, options.clock)
+        times = interleaved(functions, options.rounds, TURN, options.clock)
         ratio = times["ort"] / times["heddle"]
         ratios[name in NAMES].append(ratio)
         print(

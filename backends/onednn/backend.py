@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from heddle.backends.onednn.heads import lower_chain
-from heddle.backends.onednn.library import library
+from heddle.backends.onednn.library import WEIGHTS, library
 from heddle.backends.onednn.loop import native_loop
 from heddle.backends.onednn.lower import Lowering, chains
 from heddle.backends.onednn.memory import place
 from heddle.backends.onednn.operators import lower_node
 from heddle.backends.onednn.patterns import PATTERNS, gelu_by_erf
 from heddle.backends.onednn.program import Program, to_json
+from heddle.backends.onednn.quantization import VNNI
+from heddle.core.codegen.target import host
 from heddle.core.errors import BackendError, DeviceError
 from heddle.core.ir import Graph, Node, Value, dtype_name
 from heddle.core.pattern import Pattern
@@ -24,10 +26,14 @@ from heddle.core.runtime.cpu import machine
 
 @dataclass(frozen=True)
 class OnednnOptions:
-    """`threads`: how many a region uses; `bf16`: multiply in bfloat16 where the library gains by it."""
+    """`threads`: how many a region uses; `bf16`: multiply in bfloat16 where the library gains by it.
+
+    `exact`: multiply integers as such only where no sum of the library's saturates, which is everywhere with VNNI.
+    """
 
     threads: int = 1
     bf16: bool = False
+    exact: bool = True
 
 
 class Onednn(Backend):
@@ -57,8 +63,9 @@ class Onednn(Backend):
 
     def compile(self, region: Region) -> Artifact:
         body = with_gelu(region)
-        lowering = Lowering(body)
-        ends, inside = chains(body)
+        vnni = host().has(VNNI)
+        lowering = Lowering(body, vnni or not self.options.exact)
+        ends, inside = chains(body, lowering.multiplier)
         for node in body.nodes:
             if node in ends:
                 lower_chain(lowering, ends[node])
@@ -66,6 +73,7 @@ class Onednn(Backend):
                 lower_node(lowering, node)
         lowering.finish()
         tensors, workspace = place(lowering.tensors, lowering.primitives)
+        relies = self.options.exact and vnni and any(WEIGHTS in one.scales for one in lowering.primitives)
         program = Program(tensors, tuple(lowering.primitives), self.options.threads, self.options.bf16)
         return Artifact(
             backend=self.name,
@@ -79,6 +87,7 @@ class Onednn(Backend):
             workspace=workspace,
             meta={
                 "machine": machine(),
+                "features": [VNNI] if relies else [],
                 "program": to_json(program),
                 "faults": [f"primitive {n} ({one.kind}) failed" for n, one in enumerate(program.primitives, 1)],
             },

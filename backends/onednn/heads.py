@@ -7,17 +7,13 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
-import numpy as np
 from heddle.backends.onednn.library import BIAS, DST, SRC, WEIGHTS
-from heddle.backends.onednn.lower import Chain, Lowering, Quantized, fused, operand_tensor, real_array
-from heddle.backends.onednn.operators import result_scale
+from heddle.backends.onednn.lower import Chain, Lowering, fused, operand_tensor
 from heddle.backends.onednn.program import Post, channels_last, dense
+from heddle.backends.onednn.quantization import Array, Quantized, output_axis, real_array, result_scale
 from heddle.backends.onednn.windows import windows
 from heddle.core.ir import Node, Value
 from heddle.core.pattern import attribute
-from numpy.typing import NDArray
-
-Array = NDArray[Any]
 
 
 def lower_chain(lowering: Lowering, chain: Chain) -> None:
@@ -35,7 +31,7 @@ def _convolution(lowering: Lowering, chain: Chain) -> None:
     assert w is not None
     transposed = node.op == "ConvTranspose"
     groups = int(attribute(node, "group"))
-    integers = None if transposed else _integers(lowering, x, w, 0)
+    integers = lowering.multiplier.operands(node)
     weights, more = _weights(lowering, x, w, integers, 0, groups)
     if transposed:
         weights = weights.reshape(groups, weights.shape[0] // groups, *weights.shape[1:]).swapaxes(1, 2)
@@ -65,43 +61,56 @@ def _product(lowering: Lowering, chain: Chain) -> None:
     x, w, *rest = node.inputs
     assert x is not None
     assert w is not None
-    gemm = node.op == "Gemm"
-    integers = None if gemm and attribute(node, "transA") else _integers(lowering, x, w, 0 if _turned(node) else 1)
-    constant = lowering.array(w) is not None or (w in lowering.quantized and _constant(lowering, w))
+    integers = lowering.multiplier.operands(node)
     after, scaled = _drain(lowering, chain, integers)
     flat = len(w.shape) == 2
-    rows = prod(node.results[0].shape[:-1]) if flat else 0
+    rows = prod(node.results[0].shape[:-1])
+    whole = (rows, out.shape[-1]) if flat else out.shape
+    source = _left(lowering, node, x if integers is None else integers[0].raw, flat)
     more: dict[str, Any] = {}
-    source = lowering.tensor(x if integers is None else integers[0].raw)
-    if gemm and attribute(node, "transA"):
-        source = lowering.view(source, x.shape[::-1], lowering.tensors[source].strides[::-1])
-    if flat and len(x.shape) != 2:
-        source = lowering.view(lowering.laid(source, dense), (rows, x.shape[-1]))
-    elif not flat:
-        source = _ranked(lowering, source, len(out.shape))
+    constant = _known(lowering, w) is not None
     if constant:
-        weights, more = _weights(lowering, x, w, integers, 0 if _turned(node) else 1, 1)
-        weights = weights.T if _turned(node) else weights
-        right = lowering.constant(weights)
+        weights, more = _weights(lowering, x, w, integers, output_axis(node), 1)
+        right = lowering.constant(weights.T if _turned(node) else weights)
     else:
         right = lowering.tensor(w)
         if _turned(node):
             right = lowering.view(right, w.shape[::-1], lowering.tensors[right].strides[::-1])
-    if not flat:
-        right = _ranked(lowering, right, len(out.shape))
+    # Only matrices with several rows gain by weights in blocks, and only inner products take those everywhere.
+    blocked = constant and flat and rows > 1 and integers is None and _row_major(lowering, source)
+    if blocked:
+        columns, rows_of = lowering.tensors[right].dims[::-1]
+        right = lowering.view(right, (columns, rows_of), (1, columns))
+    elif not flat:
+        source, right = (_ranked(lowering, one, len(out.shape)) for one in (source, right))
     arguments = {SRC: source, WEIGHTS: right}
     bias, after = _product_bias(lowering, chain, rest[0] if rest else None, after)
-    whole = (rows, out.shape[-1]) if flat else out.shape
     post = fused(lowering, chain, after, None)
     if rest and rest[0] is not None and bias is None:
         post = (Post("add", tensor=operand_tensor(lowering, rest[0], whole, None)), *post)
     if flat and len(out.shape) != 2:
         post = tuple(_flattened(lowering, one, whole) for one in post)
     if bias is not None:
-        arguments[BIAS] = lowering.view(bias, (1,) * (len(whole) - 1) + (out.shape[-1],))
+        arguments[BIAS] = bias if blocked else lowering.view(bias, (1,) * (len(whole) - 1) + (out.shape[-1],))
     target = lowering.result(out)
     arguments[DST] = lowering.view(target, whole) if lowering.tensors[target].dims != whole else target
-    lowering.run("matmul", arguments, packed=WEIGHTS if constant else None, post=post, **_merge(more, scaled))
+    kind = "inner_product" if blocked else "matmul"
+    lowering.run(kind, arguments, packed=WEIGHTS if constant else None, post=post, **_merge(more, scaled))
+
+
+def _left(lowering: Lowering, node: Node, x: Value, flat: bool) -> int:
+    """The tensor of a product's first operand; as one matrix where the second is one."""
+    source = lowering.tensor(x)
+    if node.op == "Gemm" and attribute(node, "transA"):
+        return lowering.view(source, x.shape[::-1], lowering.tensors[source].strides[::-1])
+    if flat and len(x.shape) != 2:
+        return lowering.view(lowering.laid(source, dense), (prod(x.shape[:-1]), x.shape[-1]))
+    return source
+
+
+def _row_major(lowering: Lowering, tensor: int) -> bool:
+    one = lowering.tensors[tensor]
+    return one.strides == dense(one.dims)
 
 
 def _flattened(lowering: Lowering, post: Any, whole: tuple[int, ...]) -> Any:
@@ -114,10 +123,6 @@ def _flattened(lowering: Lowering, post: Any, whole: tuple[int, ...]) -> Any:
 
 def _turned(node: Node) -> bool:
     return node.op == "Gemm" and bool(attribute(node, "transB"))
-
-
-def _constant(lowering: Lowering, value: Value) -> bool:
-    return lowering.array(lowering.quantized[value].raw) is not None
 
 
 def _ranked(lowering: Lowering, tensor: int, rank: int) -> int:
@@ -163,17 +168,6 @@ def _bias(lowering: Lowering, value: Value | None) -> int | None:
     return lowering.plain(value) if array is None else lowering.constant(array)
 
 
-def _integers(lowering: Lowering, x: Value, w: Value, axis: int) -> tuple[Quantized, Quantized] | None:
-    """The integers of data and weights where the library can multiply them as such."""
-    left, right = lowering.quantized.get(x), lowering.quantized.get(w)
-    if left is None or right is None or not left.whole or x in lowering.held:
-        return None
-    weights = lowering.array(right.raw)
-    if weights is None or weights.dtype != np.int8 or right.zero.any() or left.raw.dtype not in (np.int8, np.uint8):
-        return None
-    return (left, right) if right.scale.size == 1 or right.axis == axis else None
-
-
 def _weights(
     lowering: Lowering, x: Value, w: Value, integers: tuple[Quantized, Quantized] | None, axis: int, groups: int
 ) -> tuple[Array, dict[str, Any]]:
@@ -199,7 +193,7 @@ def _drain(
     """The chain's nodes before a quantization that ends it, and that quantization's scales."""
     if chain.last.op != "QuantizeLinear" or not chain.after:
         return chain.after, {}
-    return chain.after[:-1], lowering.scaling({DST: result_scale(lowering, chain.last)})
+    return chain.after[:-1], lowering.scaling({DST: result_scale(lowering.graph, chain.last)})
 
 
 def _merge(*groups: dict[str, Any]) -> dict[str, Any]:

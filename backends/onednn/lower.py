@@ -17,36 +17,24 @@ from heddle.backends.onednn.program import (
     dense,
     same_order,
 )
+from heddle.backends.onednn.quantization import Array, Multiplier, Quantized, dequantized, real_array
 from heddle.core.ir import Graph, Node, Value, dtype_name
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
 UNPLACED = "value"
 """The kind of a place that is still only a name; `place` in `memory` decides."""
-
-
-class Quantized:
-    """A real value as integers: which value holds them, their scale and zero point (arrays)."""
-
-    def __init__(self, raw: Value, scale: Array, zero: Array, axis: int) -> None:
-        self.raw, self.scale, self.zero, self.axis = raw, scale, zero, axis
-
-    @property
-    def whole(self) -> bool:
-        """True of one scale and zero point for all elements."""
-        return self.scale.size == 1 and self.zero.size == 1
 
 
 class Lowering:
     """A region on its way: tensors and primitives so far, and which tensor holds each value."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, wide: bool) -> None:
         self.graph = graph
         self.tensors: list[Tensor] = []
         self.primitives: list[Primitive] = []
         self.constants: dict[str, Array] = {}
         self.held: dict[Value, int] = {}
-        self.quantized: dict[Value, Quantized] = {}
+        self.quantized = dequantized(graph)
+        self.multiplier = Multiplier(graph, self.quantized, wide)
         self.copies: dict[tuple[int, tuple[int, ...]], int] = {}
         self.outputs = {value: number for number, value in enumerate(graph.outputs)}
         for number, value in enumerate(graph.inputs):
@@ -156,16 +144,6 @@ class Lowering:
         return {"scales": scales, "zero_points": zeros}
 
 
-def real_array(one: Quantized, array: Array) -> Array:
-    """A quantized constant as real numbers."""
-    shape = [1] * array.ndim
-    if one.scale.size != 1:
-        shape[one.axis] = -1
-    scale = one.scale.reshape(shape) if array.ndim else one.scale.reshape(())
-    zero = one.zero.astype(np.int32).reshape(shape if one.zero.size != 1 else [1] * array.ndim)
-    return ((array.astype(np.int32) - zero).astype(np.float32) * scale).astype(np.float32)
-
-
 class Chain:
     """An operator and those after it that become part of its primitive, with the value that comes out."""
 
@@ -187,7 +165,7 @@ HEADS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 MOST_POSTS = 8
 
 
-def chains(graph: Graph) -> tuple[dict[Node, Chain], set[int]]:
+def chains(graph: Graph, multiplier: Multiplier) -> tuple[dict[Node, Chain], set[int]]:
     """For the node where each chain ends, the chain; and the ids of all nodes that are inside of chains."""
     ends: dict[Node, Chain] = {}
     taken: set[int] = set()
@@ -198,7 +176,7 @@ def chains(graph: Graph) -> tuple[dict[Node, Chain], set[int]]:
         chain = Chain(node)
         while len(chain.after) < MOST_POSTS and chain.value not in outputs:
             readers = graph.consumers.get(chain.value, ())
-            if len(readers) != 1 or id(readers[0]) in taken or not _fuses(graph, chain, readers[0]):
+            if len(readers) != 1 or id(readers[0]) in taken or not _fuses(graph, multiplier, chain, readers[0]):
                 break
             chain.after.append(readers[0])
             if readers[0].op == "QuantizeLinear":
@@ -208,11 +186,11 @@ def chains(graph: Graph) -> tuple[dict[Node, Chain], set[int]]:
     return ends, taken
 
 
-def _fuses(graph: Graph, chain: Chain, node: Node) -> bool:
+def _fuses(graph: Graph, multiplier: Multiplier, chain: Chain, node: Node) -> bool:
     """Whether a node that alone reads the chain's value can be part of its primitive."""
     value, result = chain.value, node.results[0]
     if node.op == "QuantizeLinear":
-        return _integers_in(graph, chain.first)
+        return multiplier.operands(chain.first) is not None
     if result.shape != value.shape:
         return False
     if eltwise(node, graph) is not None:
@@ -231,12 +209,6 @@ def _spreads(other: tuple[int, ...], whole: tuple[int, ...]) -> bool:
     return other == whole or (
         all(o in (1, w) for o, w in zip(other, whole, strict=True)) and sum(o != 1 for o in other) <= 1
     )
-
-
-def _integers_in(graph: Graph, head: Node) -> bool:
-    """Whether a head's data come from integers, so that it will be computed in them."""
-    producers = [graph.producers.get(operand) for operand in head.operands[:2]]
-    return all(node is not None and node.op == "DequantizeLinear" for node in producers)
 
 
 def fused(

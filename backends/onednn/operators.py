@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-import numpy as np
 from heddle.backends.onednn.eltwise import eltwise
 from heddle.backends.onednn.library import DST, MULTIPLE_SRC, SCALE, SHIFT, SRC, SRC_1
-from heddle.backends.onednn.lower import Lowering, Quantized, operand_tensor
+from heddle.backends.onednn.lower import Lowering, operand_tensor
 from heddle.backends.onednn.program import channels_last, dense
+from heddle.backends.onednn.quantization import Quantized, result_scale
 from heddle.backends.onednn.windows import windows
 from heddle.core.errors import BackendError
 from heddle.core.ir import Node
@@ -156,29 +156,15 @@ def _transpose(lowering: Lowering, node: Node) -> None:
     lowering.held[out] = lowering.view(source, out.shape, tuple(strides[axis] for axis in order))
 
 
-def _dequantize(lowering: Lowering, node: Node) -> None:
-    """Remember the integers; whoever cannot use them has them made real."""
-    x, scale, *rest = node.inputs
-    assert x is not None
-    scales, zero = lowering.array(scale), lowering.array(rest[0] if rest else None)
-    assert scales is not None
-    points = np.zeros(1, np.int32) if zero is None else zero
-    axis = int(attribute(node, "axis") or 0) % max(1, len(x.shape))
-    lowering.quantized[node.results[0]] = Quantized(x, scales, points, axis)
+def _nothing(lowering: Lowering, node: Node) -> None:
+    """Integers are remembered from the beginning; whoever cannot use them has them made real."""
 
 
 def _quantize(lowering: Lowering, node: Node) -> None:
     x, out = node.operands[0], node.results[0]
     source = lowering.tensor(x)
     target = lowering.result(out, lowering.tensors[source].strides)
-    lowering.run("reorder", {SRC: source, DST: target}, **lowering.scaling({DST: result_scale(lowering, node)}))
-
-
-def result_scale(lowering: Lowering, node: Node) -> Quantized:
-    """The scale and zero point of a QuantizeLinear."""
-    scale, zero = lowering.array(node.inputs[1]), lowering.array(node.inputs[2] if len(node.inputs) > 2 else None)
-    assert scale is not None
-    return Quantized(node.results[0], scale, np.zeros(1, np.int32) if zero is None else zero, 0)
+    lowering.run("reorder", {SRC: source, DST: target}, **lowering.scaling({DST: result_scale(lowering.graph, node)}))
 
 
 Rule = Callable[[Lowering, Node], None]
@@ -192,6 +178,6 @@ RULES: Mapping[str, Rule] = {
     "Concat": _concat,
     "Resize": _resize,
     "Transpose": _transpose,
-    "DequantizeLinear": _dequantize,
+    "DequantizeLinear": _nothing,
     "QuantizeLinear": _quantize,
 }

@@ -139,6 +139,11 @@ def _describe(
             return lib.make(
                 "dnnl_matmul_primitive_desc_create", engine, md(SRC), md(WEIGHTS), md(BIAS), md(DST), attributes
             )
+        case "inner_product":
+            return lib.make(
+                "dnnl_inner_product_forward_primitive_desc_create", engine, forward, md(SRC), md(WEIGHTS), md(BIAS),
+                md(DST), attributes,
+            )  # fmt: skip
         case "pooling":
             return lib.make(
                 "dnnl_pooling_forward_primitive_desc_create", engine, forward, algorithm, md(SRC), md(DST),
