@@ -27,6 +27,7 @@ from heddle.core.codegen.kernels.tail import Place, Tail
 from heddle.core.codegen.llvm import Function
 from heddle.core.codegen.lower import Step
 from heddle.core.codegen.narrow import storage_type
+from heddle.core.codegen.pieces import by_caller
 from heddle.core.codegen.target import Target
 from heddle.core.codegen.template import Argument, Functions, template
 from heddle.core.codegen.tensor import Check, Compute
@@ -473,8 +474,10 @@ def _clearing(name: str, out: Image, fill: int, position: int, make: Functions) 
     work = functions[-1]
     entry = Function(name, [(key, "ptr") for key, _ in work.parameters], attributes="nounwind")
     arguments = [entry[key] for key, _ in work.parameters]
-    clear_halo(entry, out, arguments[position], fill)
+    with by_caller(entry):
+        clear_halo(entry, out, arguments[position], fill)
     entry.invoke(work, arguments)
+    entry.division = work.division
     return [*functions, entry]
 
 

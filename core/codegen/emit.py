@@ -136,7 +136,7 @@ class Emitter:
         if axis.extent == 0:
             return
         if self.pieces is not None:
-            self.divided(stmt, self.pieces)
+            self.in_pieces(stmt, self.pieces)
         elif stmt.kind == "vector":
             self.vectors(stmt)
         elif axis.extent == 1:
@@ -149,14 +149,14 @@ class Emitter:
             with self.f.loop(0, axis.extent, properties=properties) as i:
                 self.turn(stmt, i)
 
-    def divided(self, stmt: For, pieces: Pieces, outside: int = 1) -> None:
+    def in_pieces(self, stmt: For, pieces: Pieces, outside: int = 1) -> None:
         """A parallel loop whose turns, in blocks, are the pieces of the kernel; or those of the loop in it."""
         f, axis = self.f, stmt.axis
         inner = stmt.body[0] if len(stmt.body) == 1 else None
         if isinstance(inner, For) and inner.kind == "parallel" and outside * axis.extent < _PIECES:
             with f.loop(0, axis.extent, properties=(NO_UNROLL,)) as i:
                 self.axes[axis] = i
-                self.divided(inner, pieces, outside * axis.extent)
+                self.in_pieces(inner, pieces, outside * axis.extent)
                 del self.axes[axis]
             return
         size = -(-axis.extent * outside // _PIECES)

@@ -11,21 +11,13 @@ import numpy as np
 from heddle.core.codegen.affine import Affine, Axis, flatten, substitute, unflatten
 from heddle.core.codegen.lower.rules import Step
 from heddle.core.codegen.tensor import Check, Compute, Group, Load, View, group, loads, reads, rewrite, walk, written
+from heddle.core.codegen.work import cost
 from heddle.core.ir import Value
 from heddle.core.ops.scalar import Expr, const
 from numpy.typing import NDArray
 
 _MOST_EXPRESSIONS = 400
 _MOST_LOADS = 16
-_COST = {
-    **dict.fromkeys(("cast", "not", "and", "or", "xor", "neg", "abs"), 0.5),
-    **dict.fromkeys(("div", "sqrt", "mod", "fmod"), 4.0),
-    **dict.fromkeys(("exp", "log", "tanh", "erf"), 10.0),
-    **dict.fromkeys(("pow", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh"), 40.0),
-    **dict.fromkeys(("atanh", "expm1", "log1p"), 40.0),
-    **dict.fromkeys(("load", "const", "index", "arg", "local"), 0.0),
-}
-"""What an operation costs, in additions; 1 where nothing is said."""
 
 
 def fuse(steps: Sequence[Step], outputs: Sequence[Value], constants: Mapping[Value, NDArray[Any]]) -> list[Step]:
@@ -235,13 +227,13 @@ def _worthwhile(producer: Compute, uses: Sequence[_Use | None]) -> bool:
         return len(known) == 1 and not known[0].folded and _one_to_one(producer, known[0])
     if count <= size:
         return True
-    cost = sum(_COST.get(item.op, 1.0) for item in walk(producer.body))
+    recomputed = cost(producer.body)
     if any(use.folded for use in known):
         return False
-    if cost == 0:
+    if recomputed == 0:
         return True
     whole = [load for load in read if (load.source.tensor.size or 0) * 4 > size]
-    return cost <= 4 and count <= 2 * size and len(whole) <= 1
+    return recomputed <= 4 and count <= 2 * size and len(whole) <= 1
 
 
 def _one_to_one(producer: Compute, use: _Use) -> bool:

@@ -24,10 +24,19 @@ class Variable:
     type: Type
 
 
+@dataclass(frozen=True)
+class Division:
+    """A function's work is done in `count` pieces, of which a thread claims `most` at once at most."""
+
+    count: int
+    most: int
+
+
 class Function:
     """One function under construction: its methods append instructions at the end of the current block.
 
-    `flags` are the fast-math flags of the floating-point instructions that follow; see `fast`.
+    `flags` are the fast-math flags of the floating-point instructions that follow; see `fast`. `turns` is how often
+    the current place runs for each call, as far as loops have known bounds.
     """
 
     def __init__(
@@ -44,6 +53,8 @@ class Function:
         self.parameters = tuple(parameters)
         self.arguments = {key: Value(f"%{key}", Type(text.split()[0])) for key, text in parameters}
         self.flags = ""
+        self.turns = 1
+        self.division: Division | None = None
         self.declarations: set[str] = set()
         self.globals: dict[str, str] = {}
         self._slots: list[str] = []
@@ -54,6 +65,12 @@ class Function:
 
     def __getitem__(self, name: str) -> Value:
         """The argument of this name."""
+        return self.arguments[name]
+
+    def parameter(self, name: str, text: str) -> Value:
+        """One more parameter, behind those that there are; `text` is its type with its attributes."""
+        self.parameters = (*self.parameters, (name, text))
+        self.arguments[name] = Value(f"%{name}", Type(text.split()[0]))
         return self.arguments[name]
 
     # -- instructions as text ------------------------------------------------------------------------------------
@@ -323,7 +340,11 @@ class Function:
             self._jump(f"{some}, label %{body}, label %{exit_}")
         self._label(body)
         i = self.get(counter)
+        around = self.turns
+        if known:
+            self.turns *= len(range(start, stop, step))  # type: ignore[arg-type] # both are numbers
         yield i
+        self.turns = around
         following = self.binary("add", i, constant(step, I64), "nsw")
         self.set(counter, following)
         again = self.compare("slt", following, self.index(stop))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from heddle.core.codegen.affine import Affine, Axis, show
-from heddle.core.codegen.tensor import Load
+from heddle.core.codegen.tensor import Load, loads
 from heddle.core.ir.types import DType, dtype_name
 from heddle.core.ops.scalar import Expr
 
@@ -127,6 +127,21 @@ def element(buffer: Buffer, offset: Affine | int) -> Expr:
 def read(local: Local) -> Expr:
     """The value of a variable."""
     return Expr("local", local.dtype, value=local)
+
+
+def read_by(body: Sequence[Stmt]) -> Iterator[Buffer]:
+    """The buffers of which statements read elements, some of them more than once."""
+    for stmt in body:
+        if isinstance(stmt, Turn):
+            yield stmt.source
+        exprs = [stmt.value] if isinstance(stmt, Set | Store) else []
+        exprs += [stmt.condition] if isinstance(stmt, If | While) else []
+        for expr in exprs:
+            yield from (load.source for load in loads(expr))
+        if isinstance(stmt, For | While):
+            yield from read_by(stmt.body)
+        elif isinstance(stmt, If):
+            yield from read_by((*stmt.then, *stmt.otherwise))
 
 
 def nest(axes: Sequence[Axis], body: Sequence[Stmt], kinds: Sequence[Kind] = ()) -> tuple[Stmt, ...]:

@@ -102,9 +102,9 @@ def _spans(steps: Sequence[Step], memory: Memory) -> dict[Value, tuple[int, int]
 def _pack(memory: Memory, spans: Mapping[Value, tuple[int, int]]) -> None:
     """Offsets in the workspace: big values first, each as low as those that live at the same time allow."""
     placed: list[tuple[int, int, int, int]] = []
-    for value in sorted(spans, key=lambda v: (-_bytes(v), spans[v])):
+    for value in sorted(spans, key=lambda v: (-size_in_memory(v), spans[v])):
         first, last = spans[value]
-        size = _bytes(value)
+        size = size_in_memory(value)
         offset = 0
         for start, stop, begin, end in sorted(placed):
             if begin <= last and first <= end:
@@ -116,6 +116,7 @@ def _pack(memory: Memory, spans: Mapping[Value, tuple[int, int]]) -> None:
         memory.workspace = max(memory.workspace, offset + size)
 
 
-def _bytes(value: Value) -> int:
+def size_in_memory(value: Value) -> int:
+    """The bytes that a value takes, up to the next boundary."""
     size = (value.tensor.size or 0) * (storage_type(value.dtype).bits // 8)
     return (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT

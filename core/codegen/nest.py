@@ -216,7 +216,7 @@ def plain(item: Flat, names: Namer) -> tuple[Stmt, ...]:
     block = _Body(names)
     value = block.scalar(item.body)
     body = (*block.stmts, Store(item.buffer, item.offset, value))
-    kinds: list[Kind] = ["parallel"]
+    kinds: list[Kind] = ["parallel"] * len(item.axes)
     return nest(item.axes, body, kinds)
 
 

@@ -8,18 +8,20 @@ from typing import Any, Protocol
 
 from heddle.core.codegen.build import Unit, shared_object, unit, units_of
 from heddle.core.codegen.emit import emit
-from heddle.core.codegen.entry import Invocation, entry
+from heddle.core.codegen.entry import Invocation, Scratch, entry
 from heddle.core.codegen.fuse import fuse
+from heddle.core.codegen.llvm import Division
 from heddle.core.codegen.loops import Buffer, Kernel, nest
 from heddle.core.codegen.lower import Lowering, Step, lower
-from heddle.core.codegen.memory import Memory, plan
+from heddle.core.codegen.memory import Memory, plan, size_in_memory
 from heddle.core.codegen.nest import Namer, check_statements, flat, statements
 from heddle.core.codegen.target import Target
+from heddle.core.codegen.team import team
 from heddle.core.codegen.template import Template
 from heddle.core.codegen.tensor import Check, Group, View
 from heddle.core.ir import Graph, Names, Value, dtype_name
-from heddle.core.runtime.abi import ENTRY
-from heddle.core.runtime.artifact import Artifact, Port, Signature
+from heddle.core.runtime.abi import ENTRY, HELP, TEAM_VERSION
+from heddle.core.runtime.artifact import JSON, Artifact, Port, Signature
 from numpy.typing import NDArray
 
 
@@ -132,26 +134,33 @@ def compile_region(graph: Graph, target: Target, strategy: Strategy | None = Non
     """
     made = program(graph, target, strategy)
     units: list[Unit] = []
-    names: list[str] = []
+    calls: list[Invocation] = []
     for call in made.calls:
         if isinstance(call.kernel, Template):
             assert call.kernel.functions is not None
-            name, one = units_of(call.kernel.functions("kernel"), target)
+            functions = call.kernel.functions("kernel")
+            name, one = units_of(functions, target)
         else:
-            name, one = unit(emit(call.kernel, "kernel", target), "kernel", target)
-        names.append(name)
+            functions = [emit(call.kernel, "kernel", target)]
+            name, one = unit(functions[-1], "kernel", target)
         units.append(one)
-    calls = [_invocation(made, name, call) for name, call in zip(names, made.calls, strict=True)]
-    units.append(Unit(entry(calls, sorted(made.constants), target, flush)))
-    code = shared_object(units, [ENTRY], target)
+        calls.append(_invocation(made, name, call, functions[-1].division))
+    meta: dict[str, JSON] = {"faults": list(made.faults), "machine": target.architecture}
+    meta["features"] = list(target.features)
+    exports, scratch = [ENTRY], Scratch(made.memory.workspace, _scratch_of_helpers(made, calls))
+    if any(call.division for call in calls):
+        units.append(Unit(team(target), explicit=True))
+        exports.append(HELP)
+        meta["team"] = {"version": TEAM_VERSION, "scratch": scratch.size}
+    units.append(Unit(entry(calls, sorted(made.constants), target, flush, scratch)))
     return Artifact(
         backend="host",
         device="host",
         signature=Signature(tuple(map(_port, graph.inputs)), tuple(map(_port, graph.outputs))),
-        code=code,
+        code=shared_object(units, exports, target),
         constants=made.constants,
         workspace=made.memory.workspace,
-        meta={"faults": list(made.faults), "machine": target.architecture, "features": list(target.features)},
+        meta=meta,
         nodes=tuple(node.name for node in graph.nodes if node.name),
     )
 
@@ -160,9 +169,22 @@ def _port(value: Value) -> Port:
     return Port(value.name, dtype_name(value.dtype), value.shape)
 
 
-def _invocation(made: Program, name: str, call: Call) -> Invocation:
+def _invocation(made: Program, name: str, call: Call, division: Division | None) -> Invocation:
     places = [made.memory.places[value] for value in call.values]
     if isinstance(call.kernel, Template):
         offsets = [argument.offset for argument in call.kernel.arguments]
-        return Invocation(name, tuple(zip(places, offsets, strict=True)), plain=False)
-    return Invocation(name, tuple((place, 0) for place in places), faults=call.faults)
+        scratch = call.values.index(call.kernel.scratch) if call.kernel.scratch is not None else None
+        arguments = tuple(zip(places, offsets, strict=True))
+        return Invocation(name, arguments, plain=False, division=division, scratch=scratch)
+    arguments = tuple((place, 0) for place in places)
+    return Invocation(name, arguments, faults=call.faults, division=division)
+
+
+def _scratch_of_helpers(made: Program, calls: Sequence[Invocation]) -> int:
+    """How many bytes of scratch memory a thread needs for the kernels in pieces."""
+    needed = [
+        size_in_memory(call.values[invocation.scratch])
+        for call, invocation in zip(made.calls, calls, strict=True)
+        if invocation.division is not None and invocation.scratch is not None
+    ]
+    return max(needed, default=0)

@@ -3,7 +3,7 @@
 A host artifact's `code` is a shared object without undefined symbols that exports
 
     int32_t heddle_run(void *const *inputs, void *const *outputs, void *const *constants,
-                       uint8_t *workspace, void *const *services)
+                       uint8_t *workspace, void *const *services, void *team)
 
 `inputs`, `outputs` follow the artifact's signature; `constants` are in the order of the sorted names of
 `artifact.constants`, each aligned to 64 bytes and readable 64 bytes past its end; `workspace` has
@@ -11,16 +11,30 @@ A host artifact's `code` is a shared object without undefined symbols that expor
 Inputs and outputs are aligned to their elements. The code may set the processor's floating-point modes while it runs,
 and restores what it found before it returns. The result is 0, or the number (from 1) of a message in
 `artifact.meta["faults"]`: the run failed then, and its outputs are not valid.
+
+Code that can use several threads has `artifact.meta["team"]`, with the `version` of what is said here and the bytes of
+`scratch` that each thread beside the caller's needs. It exports as well
+
+    void heddle_help(void *team, int32_t lane)
+
+which never returns: a thread that calls it, with a lane from 1, helps with whatever is run with this team. `team` is
+the address of `TEAM_BYTES` zeroed bytes, aligned to 128, of which the runtime sets two before anything else: at
+`TEAM_THREADS` the number of threads as an int32, the caller's included, and at `TEAM_SERVICES` the address of the
+services. One run at a time may use a team; the scratch of its other threads lies behind the workspace, one after the
+other. A run whose team is null is done by the caller's thread alone. All code of one version can be helped by any
+other's `heddle_help`.
 """
 
-from __future__ import annotations
-
 ENTRY = "heddle_run"
+HELP = "heddle_help"
+
+TEAM_VERSION = 1
+TEAM_BYTES, TEAM_THREADS, TEAM_SERVICES = 640, 512, 520
 
 MATH = (
     *("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh"),
     *("exp", "expm1", "log", "log1p", "pow", "fmod", "erf"),
 )
 
-SERVICES: tuple[str, ...] = MATH + tuple(f"{name}f" for name in MATH)
-"""Functions of the C library that compiled code may call: of double, then of float."""
+SERVICES: tuple[str, ...] = (*MATH, *(f"{name}f" for name in MATH), "syscall")
+"""Functions of the C library that compiled code may call: of double, then of float, then the way to the kernel."""

@@ -63,6 +63,8 @@ def host_entry(
         "lease": program.lease,
         "take": program.frames.pop,
         "give": program.frames.append,
+        "enlist": program.enlist,
+        "dismiss": program.dismiss,
         "result": Outputs.named(spec.name for spec in schedule.outputs),
         "otherwise": otherwise,
         "failed": failed,
@@ -71,17 +73,21 @@ def host_entry(
         scope |= {f"d{i}": dtype_named(spec.dtype), f"s{i}": known(spec)}
     for i, spec in enumerate(schedule.outputs):
         scope |= {f"D{i}": dtype_named(spec.dtype), f"S{i}": known(spec)}
-    exec(_source(names, step.inputs, schedule.results, step.outputs), scope)  # no text of the model is in it
+    source = _source(names, step.inputs, schedule.results, step.outputs, program.shared)
+    exec(source, scope)  # no text of the model is in it
     entry: Entry = scope["entry"]
     return entry
 
 
-def _source(names: Sequence[str], read: Sequence[str], results: Sequence[str], bound: Sequence[str]) -> str:
+def _source(
+    names: Sequence[str], read: Sequence[str], results: Sequence[str], bound: Sequence[str], shared: bool
+) -> str:
     inputs, outputs = range(len(names)), range(len(results))
     arguments = ", ".join(f"x{i}" for i in inputs)
     types = " and ".join(f"x{i}.__class__ is array and x{i}.dtype is d{i} and x{i}.shape == s{i}" for i in inputs)
     words = "; ".join(f"w{i} = id(x{i}) >> 3" for i in inputs)
     flags = " & ".join(f"memory[w{i} + {_FLAGS}]" for i in inputs)
+    alone = ["try:", "    frame = take()", "except IndexError:", "    frame = lease()"]
     lines = [
         f"def entry({arguments}):",
         f"    if not ({types}):",
@@ -90,16 +96,13 @@ def _source(names: Sequence[str], read: Sequence[str], results: Sequence[str], b
         f"    if {flags} & {_DENSE} != {_DENSE}:",
         f"        return otherwise({arguments})",
         *(f"    y{i} = empty(S{i}, D{i})" for i in outputs),
-        "    try:",
-        "        frame = take()",
-        "    except IndexError:",
-        "        frame = lease()",
+        *(f"    {line}" for line in (["frame = enlist()"] if shared else alone)),
         "    pointers = frame.inputs",
         *(f"    pointers[{at}] = memory[w{names.index(name)} + {_DATA}]" for at, name in enumerate(read)),
         "    pointers = frame.outputs",
         *(f"    pointers[{at}] = memory[(id(y{results.index(name)}) >> 3) + {_DATA}]" for at, name in enumerate(bound)),
-        "    status = run(frame.inputs, frame.outputs, constants, frame.workspace, services)",
-        "    give(frame)",
+        f"    status = run(frame.inputs, frame.outputs, constants, frame.workspace, services{', frame.team' * shared})",
+        f"    {'dismiss' if shared else 'give'}(frame)",
         "    if status:",
         "        raise failed(status)",
         f"    return result(({', '.join(f'y{i}' for i in outputs)},))",

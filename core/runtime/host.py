@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from heddle.core.errors import ArtifactError, DeviceError
-from heddle.core.runtime import abi, cpu
+from heddle.core.runtime import abi, cpu, teams
 from heddle.core.runtime.artifact import Artifact
 from heddle.core.runtime.device import HOST_MEMORY, Buffer, Device, DeviceProperties, Event, Finished, MemorySpace
 from heddle.core.runtime.loader import load_shared, symbol
@@ -23,23 +23,35 @@ _NOTHING = placed(np.zeros(1, np.uint8))
 
 
 class Frame:
-    """What one running call of a program needs for itself: its tables of pointers and its scratch memory."""
+    """What one running call of a program needs for itself: tables of pointers, scratch memory, and who helps with it.
 
-    __slots__ = ("inputs", "outputs", "scratch", "workspace")
+    `team` is what the code takes, None for a call that its own thread does alone.
+    """
 
-    def __init__(self, artifact: Artifact) -> None:
+    __slots__ = ("helpers", "inputs", "outputs", "scratch", "team", "threads", "workspace")
+
+    def __init__(self, artifact: Artifact, threads: int = 1, room: int = 0) -> None:
+        """`room` is the scratch memory of each thread beside the caller's."""
         self.inputs = (ctypes.c_void_p * max(1, len(artifact.signature.inputs)))()
         self.outputs = (ctypes.c_void_p * max(1, len(artifact.signature.outputs)))()
-        self.scratch = aligned(artifact.workspace, WORKSPACE_ALIGNMENT)
+        self.scratch = aligned(artifact.workspace + (threads - 1) * room, WORKSPACE_ALIGNMENT)
         self.workspace = ctypes.c_void_p(self.scratch.ctypes.data)
+        self.threads = threads
+        self.helpers: teams.Team | None = None
+        self.team: ctypes.c_void_p | None = None
 
 
 class HostProgram:
-    """A shared object with its constants in place; frames are leased, so that several threads may run it at once."""
+    """A shared object with its constants in place; frames are leased, so that several threads may run it at once.
 
-    def __init__(self, artifact: Artifact) -> None:
+    `threads` is how many work on one call, unless the call is made within `teams.using`; `shared` whether there is
+    anything in the code that more than one can work on.
+    """
+
+    def __init__(self, artifact: Artifact, threads: int = 1) -> None:
         _check_machine(artifact)
         self._artifact = artifact
+        self.threads = threads
         self.library = load_shared(artifact.code, artifact.backend)
         self.function = symbol(self.library, abi.ENTRY)
         self.function.restype = ctypes.c_int32  # type: ignore[attr-defined] # what ctypes calls a function
@@ -47,6 +59,13 @@ class HostProgram:
         self.constants = (ctypes.c_void_p * max(1, len(self._placed)))(*map(_address, self._placed))
         self.services = _services()
         self.frames: list[Frame] = []
+        described = artifact.meta.get("team")
+        self.shared = isinstance(described, dict) and described.get("version") == abi.TEAM_VERSION
+        if self.shared:
+            self._help = symbol(self.library, abi.HELP)
+            self._help.restype = None  # type: ignore[attr-defined] # what ctypes calls a function
+            self._room = int(described["scratch"])  # type: ignore[index,call-overload,arg-type] # a dict, as was found
+            self._frames: dict[int, list[Frame]] = {}
 
     @property
     def artifact(self) -> Artifact:
@@ -59,15 +78,40 @@ class HostProgram:
         except IndexError:
             return Frame(self._artifact)
 
+    def enlist(self) -> Frame:
+        """A frame for a call of shared code, with as many helpers as are wanted and to be had; then `dismiss` it."""
+        threads = teams.wanted() or self.threads
+        helpers = teams.take(threads, self._help, ctypes.addressof(self.services)) if threads > 1 else None
+        threads = threads if helpers is not None else 1
+        try:
+            frame = self._frames[threads].pop()
+        except (KeyError, IndexError):
+            self._frames.setdefault(threads, [])
+            frame = Frame(self._artifact, threads, self._room)
+        if helpers is not None:
+            frame.helpers, frame.team = helpers, helpers.address
+        return frame
+
+    def dismiss(self, frame: Frame) -> None:
+        """Take a frame back, and let its helpers go."""
+        if frame.helpers is not None:
+            teams.give(frame.helpers)
+            frame.helpers = frame.team = None
+        self._frames[frame.threads].append(frame)
+
     def call(self, inputs: Sequence[int], outputs: Sequence[int]) -> None:
         """Run over these addresses; DeviceError with the code's own message when it reports a fault."""
-        frame = self.lease()
+        frame = self.enlist() if self.shared else self.lease()
         try:
             frame.inputs[: len(inputs)] = list(inputs)
             frame.outputs[: len(outputs)] = list(outputs)
-            status = self.function(frame.inputs, frame.outputs, self.constants, frame.workspace, self.services)
+            tables = frame.inputs, frame.outputs, self.constants, frame.workspace, self.services
+            status = self.function(*tables, frame.team)
         finally:
-            self.frames.append(frame)
+            if self.shared:
+                self.dismiss(frame)
+            else:
+                self.frames.append(frame)
         if status:
             raise DeviceError(self.fault(status))
 
@@ -80,10 +124,16 @@ class HostProgram:
 
     def close(self) -> None:
         self.frames.clear()
+        if self.shared:
+            self._frames.clear()
 
 
 class HostDevice(Device):
     """The processor that this process runs on; its memory is the process's own."""
+
+    def __init__(self, threads: int = 1) -> None:
+        """`threads` work on each call of a program, as far as it is worth their while; results do not depend on it."""
+        self.threads = teams.check(threads)
 
     def properties(self) -> DeviceProperties:
         return DeviceProperties("host", (MemorySpace(HOST_MEMORY, _physical_memory()),))
@@ -109,7 +159,7 @@ class HostDevice(Device):
         return Finished()
 
     def load(self, artifact: Artifact) -> HostProgram:
-        return HostProgram(artifact)
+        return HostProgram(artifact, self.threads)
 
     def submit(self, program: object, buffers: Sequence[Buffer], after: Sequence[Event] = ()) -> Event:
         if not isinstance(program, HostProgram):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from math import gcd
@@ -18,6 +19,7 @@ from heddle.core.codegen.kernels.shapes import block_cycles, register_blocks
 from heddle.core.codegen.kernels.store import Spot
 from heddle.core.codegen.kernels.tail import NOTHING, Place, Tail
 from heddle.core.codegen.llvm import Function
+from heddle.core.codegen.pieces import Pieces
 from heddle.core.codegen.target import Target
 from heddle.core.codegen.values import I16, Index, Value
 from numpy.typing import NDArray
@@ -83,12 +85,14 @@ def conv(
     tail = replace(tail, operands=tuple(places.values())[1:])
     source, out, window, grouping = problem.source, problem.out, problem.window, _grouping(problem)
     entry = entry_function(name, target, list(places), internal)
+    pieces = Pieces(entry, _cycles_at_best(problem, target))
     blocks = _Blocks(name, target, problem, schedule, tail)
     scalar = source.scalar
     weight = _arithmetic(problem, target).b
     inputs = _filled(grouping.inputs, problem, target)
     group_blocks = -(-grouping.outputs // lanes)
     depth = -(-inputs // source.block)
+    splits = balanced(depth, schedule.split)
     base = {key: entry.gep(entry[key], place.origin, place.scalar) for key, place in places.items()}
     first = entry.gep(entry["a"], window.start(source), scalar)
     one_row = out.height == 1
@@ -105,11 +109,12 @@ def conv(
                     for key, place in places.items()
                 ]
                 callee = blocks.make(height, width, *panel)
-                entry.invoke(callee, [displaced(entry, a, terms, scalar), b, *spots[: len(callee.parameters) - 2]])
+                with nullcontext() if len(splits) > 1 else pieces.one():
+                    entry.invoke(callee, [displaced(entry, a, terms, scalar), b, *spots[: len(callee.parameters) - 2]])
 
     def band(n: Index, group: Index, rows: int, y: Index, columns: int, x: Index) -> None:
         begin = 0
-        for split in balanced(depth, schedule.split):
+        for split in splits:
             for size, block, used in _panels(entry, grouping, lanes, schedule.vectors):
                 channel = entry.plus(entry.times(group, group_blocks), block)
                 a_terms = (
@@ -137,11 +142,21 @@ def conv(
     for _, n in each(entry, [1] * out.batch):
         for _, group in each(entry, [1] * grouping.count):
             for extent, start in each(entry, chunks(out.width if one_row else out.height, schedule.band)):
-                if one_row:
-                    band(n, group, 1, 0, extent, start)
-                else:
-                    band(n, group, extent, start, out.width, 0)
+                # Partial sums wait in the output, so that all splits of a band are one thread's.
+                with pieces.one() if len(splits) > 1 else nullcontext():
+                    if one_row:
+                        band(n, group, 1, 0, extent, start)
+                    else:
+                        band(n, group, extent, start, out.width, 0)
     return [*blocks.made.values(), entry]
+
+
+def _cycles_at_best(problem: Conv, target: Target) -> float:
+    """What the products alone take."""
+    grouping, arithmetic = _grouping(problem), _arithmetic(problem, target)
+    steps = _filled(grouping.inputs, problem, target) // arithmetic.depth * problem.window.taps
+    blocks = -(-grouping.outputs // arithmetic.lanes) * grouping.count
+    return problem.out.batch * problem.out.height * problem.out.width * steps * blocks / target.multiplies_per_cycle
 
 
 def pack(weights: NDArray[Any], problem: Conv, target: Target, schedule: Schedule) -> NDArray[Any]:

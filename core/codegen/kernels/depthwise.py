@@ -13,6 +13,7 @@ from heddle.core.codegen.kernels.image import Image, Window
 from heddle.core.codegen.kernels.store import Spot, store
 from heddle.core.codegen.kernels.tail import NOTHING, Tail
 from heddle.core.codegen.llvm import Function
+from heddle.core.codegen.pieces import Pieces
 from heddle.core.codegen.target import Target
 from heddle.core.codegen.values import Value
 from numpy.typing import NDArray
@@ -46,6 +47,8 @@ def depthwise(
     vector = source.scalar.of(source.block)
     places = {"out": out.place(), **{f"x{i}": place for i, place in enumerate(tail.operands)}}
     entry = entry_function(name, target, list(places), internal)
+    outputs = out.batch * out.blocks * out.height * out.width
+    pieces = Pieces(entry, outputs * window.taps / target.multiplies_per_cycle)
     base = {key: entry.gep(entry[key], place.origin, place.scalar) for key, place in places.items()}
     first = entry.gep(entry["a"], window.start(source), source.scalar)
 
@@ -84,13 +87,14 @@ def depthwise(
                     for key, p in places.items()
                 }
                 for height, y in each(entry, chunks(out.height, schedule.height)):
-                    for width, x in each(entry, balanced(out.width, schedule.width)):
-                        terms = ((y, window.stride[0] * source.row), (x, window.stride[1] * source.block))
-                        spots = [
-                            displaced(entry, at[key], ((y, p.strides[2]), (x, p.strides[3])), p.scalar)
-                            for key, p in places.items()
-                        ]
-                        tile(displaced(entry, a, terms, source.scalar), taps, spots, height, width, used)
+                    with pieces.one():
+                        for width, x in each(entry, balanced(out.width, schedule.width)):
+                            terms = ((y, window.stride[0] * source.row), (x, window.stride[1] * source.block))
+                            spots = [
+                                displaced(entry, at[key], ((y, p.strides[2]), (x, p.strides[3])), p.scalar)
+                                for key, p in places.items()
+                            ]
+                            tile(displaced(entry, a, terms, source.scalar), taps, spots, height, width, used)
     return [entry]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -12,12 +14,13 @@ from heddle.core.codegen.kernels.arithmetic import floating
 from heddle.core.codegen.kernels.blocking import balanced, chunks, each
 from heddle.core.codegen.kernels.layout import transpose_registers
 from heddle.core.codegen.kernels.micro import Block, Nest, micro
-from heddle.core.codegen.kernels.shapes import block_cycles, register_blocks, rows_apart
+from heddle.core.codegen.kernels.shapes import block_cycles, register_blocks, rows_apart, vector_products
 from heddle.core.codegen.kernels.store import Spot
 from heddle.core.codegen.kernels.tail import NOTHING, Place, Tail
 from heddle.core.codegen.llvm import Function
+from heddle.core.codegen.pieces import Pieces
 from heddle.core.codegen.target import Target
-from heddle.core.codegen.values import F32, Index, Type, Value, prefix_mask
+from heddle.core.codegen.values import F32, I1, Index, Type, Value, constant, prefix_mask
 from numpy.typing import NDArray
 
 WHOLE = 1 << 30
@@ -70,41 +73,70 @@ class Schedule:
 
 
 def gemm(
-    name: str, target: Target, problem: Gemm, schedule: Schedule, tail: Tail = NOTHING, *, internal: bool = True
+    name: str,
+    target: Target,
+    problem: Gemm,
+    schedule: Schedule,
+    tail: Tail = NOTHING,
+    *,
+    internal: bool = True,
+    whole: bool = False,
 ) -> list[Function]:
     """The functions of the kernel, its entry last: `(a, b, out, operands..., scratch)`; see `scratch_bytes`.
 
-    The places of the tail's operands have strides along (*batch, i). With a `depth` below k, partial sums wait in the
-    output: its scalar must be the problem's, and no operand may share its memory.
+    Its pieces are blocks of the output, unless it is `whole`. The places of the tail's operands have strides along
+    (*batch, i). With a `depth` below k, partial sums wait in the output: its scalar must be the problem's, and no
+    operand may share its memory.
     """
     lanes = floating(target, problem.scalar).lanes
     places = {"out": problem.out, **{f"x{i}": place for i, place in enumerate(tail.operands)}}
     entry = entry_function(name, target, list(places), internal)
+    pieces = Pieces(entry, 0 if whole else _multiplications(problem) / vector_products(target, problem.scalar))
+    parts = balanced(problem.k, schedule.depth)
     blocks = _Blocks(name, target, problem, schedule, tail)
     packers = [_packer(f"{name}.pack", target, problem, schedule)] if problem.turned else []
 
     def one(base: Mapping[str, Value]) -> None:
-        for packer in packers:
-            entry.invoke(packer, [base["b"], entry["scratch"]])
         b = entry["scratch"] if problem.turned else base["b"]
+        packed = entry.variable(constant(0, I1))
+
+        def pack_b() -> None:
+            for packer in packers:
+                entry.invoke(packer, [base["b"], entry["scratch"]])
+
+        def block(rows: int, row: Index, width: int, left: Index, start: int, depth: int) -> None:
+            if packers and pieces.shared:  # each thread packs for itself, when it has a block to compute
+                with entry.unless(entry.get(packed)):
+                    pack_b()
+                    entry.set(packed, constant(1, I1))
+            panel = _panel(entry, problem, b, left, start, -(-width // lanes) * lanes)
+            a = displaced(entry, base["a"], ((row, problem.a[0]), (start, problem.a[1])), problem.scalar)
+            spots = [
+                displaced(entry, base[key], ((row, place.strides[-1]), (left, place.lane)), place.scalar)
+                for key, place in places.items()
+            ]
+            callee = blocks.make(rows, width, start, start + depth)
+            entry.invoke(callee, [a, panel, *spots[: len(callee.parameters) - 2]])
+
+        if not pieces.shared:
+            pack_b()
         for band, top in each(entry, chunks(problem.m, schedule.band)):
-            start = 0
-            for depth in balanced(problem.k, schedule.depth):
-                for width, left in each(entry, chunks(problem.n, schedule.vectors * lanes)):
-                    panel = _panel(entry, problem, b, left, start, -(-width // lanes) * lanes)
-                    for rows, i in each(entry, balanced(band, schedule.rows)):
-                        row = entry.plus(top, i)
-                        a = displaced(entry, base["a"], ((row, problem.a[0]), (start, problem.a[1])), problem.scalar)
-                        spots = [
-                            displaced(entry, base[key], ((row, place.strides[-1]), (left, place.lane)), place.scalar)
-                            for key, place in places.items()
-                        ]
-                        callee = blocks.make(rows, width, start, start + depth)
-                        entry.invoke(callee, [a, panel, *spots[: len(callee.parameters) - 2]])
-                start += depth
+            # Partial sums wait in the output, so that all parts of the reduction are one thread's.
+            with pieces.one() if len(parts) > 1 else nullcontext():
+                start = 0
+                for depth in parts:
+                    for width, left in each(entry, chunks(problem.n, schedule.vectors * lanes)):
+                        for rows, i in each(entry, balanced(band, schedule.rows)):
+                            with nullcontext() if len(parts) > 1 else pieces.one():
+                                block(rows, entry.plus(top, i), width, left, start, depth)
+                    start += depth
 
     _batched(entry, problem, places, one)
     return [*packers, *blocks.made.values(), entry]
+
+
+def _multiplications(problem: Gemm) -> int:
+    return prod(problem.batch) * problem.m * problem.n * problem.k
 
 
 def scratch_bytes(target: Target, problem: Gemm, schedule: Schedule) -> int:

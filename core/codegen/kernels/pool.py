@@ -12,6 +12,7 @@ from heddle.core.codegen.kernels.image import Image, Window
 from heddle.core.codegen.kernels.store import Spot, store
 from heddle.core.codegen.kernels.tail import NOTHING, Place, Tail
 from heddle.core.codegen.llvm import NO_UNROLL, Function
+from heddle.core.codegen.pieces import Pieces
 from heddle.core.codegen.target import Target
 from heddle.core.codegen.values import Value, constant
 
@@ -46,6 +47,7 @@ def pool(name: str, target: Target, problem: Pool, tail: Tail = NOTHING, *, inte
     source, out, window = problem.source, problem.out, problem.window
     places = {"out": out.place(), **{f"x{i}": place for i, place in enumerate(tail.operands)}}
     f = entry_of(name, target, list(places), internal)
+    pieces = Pieces(f, out.batch * out.blocks * out.height * out.width * window.taps)
     vector = source.scalar.of(source.block)
     base = {key: f.gep(f[key], place.origin, place.scalar) for key, place in places.items()}
     first = f.gep(f["a"], source.origin, source.scalar)
@@ -81,19 +83,22 @@ def pool(name: str, target: Target, problem: Pool, tail: Tail = NOTHING, *, inte
                 for row in down:
                     for _, down_by in each(f, [1] * row.count):
                         y = f.plus(down_by, row.start)
-                        for column in across:
-                            for width, across_by in each(f, balanced(column.count, ABREAST)):
-                                x = f.plus(across_by, column.start)
-                                corner_y = f.plus(f.times(y, window.stride[0]), -window.pads[0])
-                                corner_x = f.plus(f.times(x, window.stride[1]), -window.pads[1])
-                                terms = ((corner_y, source.row), (corner_x, source.block))
-                                channel = ((n, source.step), (c, source.plane))
-                                spots = [
-                                    displaced(f, base[key], tuple(zip((n, c, y, x), p.strides, strict=True)), p.scalar)
-                                    for key, p in places.items()
-                                ]
-                                a = displaced(f, first, (*channel, *terms), source.scalar)
-                                tile(a, spots, row, column, width, used)
+                        with pieces.one():
+                            for column in across:
+                                for width, across_by in each(f, balanced(column.count, ABREAST)):
+                                    x = f.plus(across_by, column.start)
+                                    corner_y = f.plus(f.times(y, window.stride[0]), -window.pads[0])
+                                    corner_x = f.plus(f.times(x, window.stride[1]), -window.pads[1])
+                                    terms = ((corner_y, source.row), (corner_x, source.block))
+                                    channel = ((n, source.step), (c, source.plane))
+                                    spots = [
+                                        displaced(
+                                            f, base[key], tuple(zip((n, c, y, x), p.strides, strict=True)), p.scalar
+                                        )
+                                        for key, p in places.items()
+                                    ]
+                                    a = displaced(f, first, (*channel, *terms), source.scalar)
+                                    tile(a, spots, row, column, width, used)
     return [f]
 
 
@@ -106,6 +111,7 @@ def whole_pool(
     """
     places = {"out": out, **{f"x{i}": place for i, place in enumerate(tail.operands)}}
     f = entry_of(name, target, list(places), internal)
+    pieces = Pieces(f, source.batch * source.blocks * source.height * source.width)
     vector = source.scalar.of(source.block)
     base = {key: f.gep(f[key], place.origin, place.scalar) for key, place in places.items()}
     first = f.gep(f["a"], source.origin, source.scalar)
@@ -117,26 +123,27 @@ def whole_pool(
         for blocks, offset, used in channels:
             for _, i in each(f, blocks):
                 c = f.plus(i, offset)
-                a = displaced(f, first, ((n, source.step), (c, source.plane)), source.scalar)
-                sums = [
-                    f.variable(f.load(vector, f.gep(a, x * source.block, source.scalar)))
-                    if kind == "max"
-                    else f.variable(constant(0.0, vector))
-                    for x in range(width)
-                ]
-                with f.loop(0, source.height, 1, (NO_UNROLL,)) as y:
-                    for size, x in each(f, balanced(source.width, width)):
-                        at = displaced(f, a, ((y, source.row), (x, source.block)), source.scalar)
-                        for q in range(size):
-                            element = f.load(vector, f.gep(at, q * source.block, source.scalar))
-                            f.set(sums[q], _join(f, kind, f.get(sums[q]), element))
-                result = _reduced(f, kind, [f.get(total) for total in sums], source.height * source.width)
-                pointers = [
-                    displaced(f, base[key], tuple(zip((n, c), p.strides, strict=True)), p.scalar)
-                    for key, p in places.items()
-                ]
-                spots = [Spot((0,), 0, p.lane, p.scalar) for p in places.values()]
-                store(f, tail, spots, pointers, [[result]], used, masked=True)
+                with pieces.one():
+                    a = displaced(f, first, ((n, source.step), (c, source.plane)), source.scalar)
+                    sums = [
+                        f.variable(f.load(vector, f.gep(a, x * source.block, source.scalar)))
+                        if kind == "max"
+                        else f.variable(constant(0.0, vector))
+                        for x in range(width)
+                    ]
+                    with f.loop(0, source.height, 1, (NO_UNROLL,)) as y:
+                        for size, x in each(f, balanced(source.width, width)):
+                            at = displaced(f, a, ((y, source.row), (x, source.block)), source.scalar)
+                            for q in range(size):
+                                element = f.load(vector, f.gep(at, q * source.block, source.scalar))
+                                f.set(sums[q], _join(f, kind, f.get(sums[q]), element))
+                    result = _reduced(f, kind, [f.get(total) for total in sums], source.height * source.width)
+                    pointers = [
+                        displaced(f, base[key], tuple(zip((n, c), p.strides, strict=True)), p.scalar)
+                        for key, p in places.items()
+                    ]
+                    spots = [Spot((0,), 0, p.lane, p.scalar) for p in places.values()]
+                    store(f, tail, spots, pointers, [[result]], used, masked=True)
     return [f]
 
 

@@ -8,6 +8,7 @@ from functools import cache
 from math import gcd
 
 from heddle.core.codegen.target import Target
+from heddle.core.codegen.values import Type
 
 LOADS_PER_CYCLE = 2
 LATENCY = 4
@@ -49,6 +50,11 @@ def block_cycles(target: Target, row_parts: Sequence[int], vector_parts: Sequenc
         for rows, down in Counter(row_parts).items()
         for vectors, across in Counter(vector_parts).items()
     )
+
+
+def vector_products(target: Target, scalar: Type) -> int:
+    """How many products of a scalar type begin in a cycle at best."""
+    return target.lanes(scalar.bits // 8) * target.multiplies_per_cycle
 
 
 def rows_apart(stride: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -12,16 +13,19 @@ from heddle.core.codegen.kernels import gemm
 from heddle.core.codegen.kernels.blocking import balanced, chunks, each
 from heddle.core.codegen.kernels.conv import Conv
 from heddle.core.codegen.kernels.gemm import displaced, entry_function
-from heddle.core.codegen.kernels.shapes import block_cycles
+from heddle.core.codegen.kernels.shapes import block_cycles, vector_products
 from heddle.core.codegen.kernels.store import Spot, store
 from heddle.core.codegen.kernels.tail import NOTHING, Place, Tail
 from heddle.core.codegen.kernels.transform import apply, filtering
 from heddle.core.codegen.llvm import NO_UNROLL, Function
+from heddle.core.codegen.pieces import Pieces
 from heddle.core.codegen.target import Target
-from heddle.core.codegen.values import Index, Value
+from heddle.core.codegen.values import I1, Index, Value, constant
 from numpy.typing import NDArray
 
 TAPS = 3
+PIECES = 12
+"""As many pieces at least are wanted of a convolution that threads are to share."""
 L3_BYTES_PER_CYCLE = 8
 
 
@@ -56,54 +60,89 @@ def winograd(
     source, out, tile = problem.source, problem.out, schedule.tile
     places = {"out": out.place(), **{f"x{i}": place for i, place in enumerate(tail.operands)}}
     entry = entry_function(name, target, list(places), internal)
+    pieces = Pieces(entry, cycles_at_best(problem, target, tile))
     base = {key: entry.gep(entry[key], place.origin, place.scalar) for key, place in places.items()}
     first = entry.gep(entry["a"], problem.window.start(source), source.scalar)
     down, across = -(-out.height // tile), -(-out.width // tile)
+    bands = list(chunks(down, schedule.rows))
+    groups = _groups(problem, schedule, len(bands)) if pieces.shared else [out.blocks]
     made: dict[Any, list[Function]] = {}
 
-    def variant(key: tuple[Any, ...]) -> Function:
+    def variant(kind: str, *key: Any) -> Function:
         """A function of the kernel, made when it is first called for."""
-        if key not in made:
-            label, strides = f"{name}.part{len(made)}", _strides(problem, key[1] if key[0] == "product" else key[3])
-            if key[0] == "product":
-                made[key] = gemm.gemm(label, target, _product(problem, key[1]), schedule.product)
-            elif key[0] == "before":
-                made[key] = [_before(label, target, problem, tile, key[1:3], strides[0])]
-            else:
-                made[key] = [_after(label, target, problem, tile, key[1:3], strides[1], tail)]
-        return made[key][-1]
+        if (kind, *key) not in made:
+            label = f"{name}.part{len(made)}"
+            make = {"product": _multiply, "before": _before, "after": _after}[kind]
+            made[kind, *key] = make(label, target, problem, schedule, tail, *key)
+        return made[kind, *key][-1]
+
+    def transform(n: Index, inside: _Walk, tiles: int) -> None:
+        for y, x, t, seen, _ in inside.tiles():
+            terms = ((n, source.step), (y, source.row), (x, source.block))
+            source_at = displaced(entry, first, terms, source.scalar)
+            target_at = displaced(entry, entry["scratch"], ((t, source.blocks * lanes),), source.scalar)
+            entry.invoke(variant("before", seen, tiles), [source_at, target_at])
+
+    def multiply(tiles: int, group: int, block: Index, results: Value) -> None:
+        inner, outer = _strides(problem, tiles)
+        panels = displaced(entry, entry["b"], ((block, source.channels * lanes),), source.scalar)
+        columns = displaced(entry, results, ((block, lanes),), source.scalar)
+        with entry.loop(0, points, 1, (NO_UNROLL,)) as i:
+            weights = source.channels * out.blocks * lanes
+            pointers = [
+                displaced(entry, start, ((i, stride),), source.scalar)
+                for start, stride in ((entry["scratch"], inner), (panels, weights), (columns, outer))
+            ]
+            entry.invoke(variant("product", tiles, group), [*pointers, entry["scratch"]])
+
+    def back(n: Index, inside: _Walk, tiles: int, group: int, block: Index, ragged: bool, results: Value) -> None:
+        for y, x, t, _, kept in inside.tiles():
+            spots = [
+                displaced(entry, base[key], tuple(zip((n, block, y, x), place.strides, strict=True)), place.scalar)
+                for key, place in places.items()
+            ]
+            from_ = displaced(entry, results, ((t, out.blocks * lanes), (block, lanes)), source.scalar)
+            entry.invoke(variant("after", kept, tiles, group, ragged), [from_, *spots])
 
     for _, n in each(entry, [1] * out.batch):
         for count, top in _parts(entry, down, schedule.rows, out.height % tile > 0):
             tiles = count * across
-            inner, outer = _strides(problem, tiles)
-            results = entry.gep(entry["scratch"], inner * points, source.scalar)
             inside = _Walk(entry, problem, tile, top, count)
-            for y, x, t, seen, _ in inside.tiles():
-                terms = ((n, source.step), (y, source.row), (x, source.block))
-                source_at = displaced(entry, first, terms, source.scalar)
-                target_at = displaced(entry, entry["scratch"], ((t, source.blocks * lanes),), source.scalar)
-                entry.invoke(variant(("before", *seen, tiles)), [source_at, target_at])
-            with entry.loop(0, points, 1, (NO_UNROLL,)) as i:
-                weights = source.channels * out.blocks * lanes
-                pointers = [
-                    displaced(entry, start, ((i, stride),), source.scalar)
-                    for start, stride in ((entry["scratch"], inner), (entry["b"], weights), (results, outer))
-                ]
-                entry.invoke(variant(("product", tiles)), [*pointers, entry["scratch"]])
-            for y, x, t, _, kept in inside.tiles():
-                spots = [
-                    displaced(
-                        entry,
-                        base[key],
-                        ((n, place.strides[0]), (y, place.strides[2]), (x, place.strides[3])),
-                        place.scalar,
-                    )
-                    for key, place in places.items()
-                ]
-                from_ = displaced(entry, results, ((t, out.blocks * lanes),), source.scalar)
-                entry.invoke(variant(("after", *kept, tiles)), [from_, *spots])
+            results = entry.gep(entry["scratch"], _strides(problem, tiles)[0] * points, source.scalar)
+            transformed = entry.variable(constant(0, I1))
+            for group, block, ragged in _runs(entry, problem, groups):
+                with pieces.one():
+                    # A thread transforms the band for itself, when it has its first group of channels to compute.
+                    with entry.unless(entry.get(transformed)) if len(groups) > 1 else nullcontext():
+                        transform(n, inside, tiles)
+                        entry.set(transformed, constant(1, I1))
+                    multiply(tiles, group, block, results)
+                    back(n, inside, tiles, group, block, ragged, results)
     return [*(function for functions in made.values() for function in functions), entry]
+
+
+def cycles_at_best(problem: Conv, target: Target, tile: int) -> float:
+    """What the products alone take."""
+    tiles = -(-problem.out.height // tile) * -(-problem.out.width // tile) * problem.out.batch
+    products = tiles * (tile + TAPS - 1) ** 2 * problem.source.channels * problem.out.channels
+    return products / vector_products(target, problem.source.scalar)
+
+
+def _groups(problem: Conv, schedule: Schedule, bands: int) -> list[int]:
+    """Blocks of output channels that are computed one after another, so that there are pieces enough with the bands."""
+    vectors = schedule.product.vectors
+    wanted = -(-PIECES // (bands * problem.out.batch))
+    size = max(1, problem.out.blocks // vectors // wanted) * vectors
+    return chunks(problem.out.blocks, size)
+
+
+def _runs(f: Function, problem: Conv, groups: Sequence[int]) -> Iterator[tuple[int, Index, bool]]:
+    """Emit code for each group: how many blocks of channels, the first, and whether the last of them is cut."""
+    ragged = problem.out.channels % problem.out.block > 0
+    for size, block in each(f, groups[:-1] if ragged else groups):
+        yield size, block, False
+    if ragged:
+        yield groups[-1], sum(groups[:-1]), True
 
 
 def scratch_bytes(problem: Conv, schedule: Schedule) -> int:
@@ -173,11 +212,13 @@ def _cycles(problem: Conv, target: Target, tile: int, rows: int) -> float:
     return total * out.batch
 
 
-def _product(problem: Conv, tiles: int) -> gemm.Gemm:
-    """The product of one point: its tiles by its weights."""
+def _product(problem: Conv, tiles: int, group: int = 0) -> gemm.Gemm:
+    """The product of one point: its tiles by its weights, or by those of a group of blocks of output channels."""
     block = problem.out.block
     width = problem.out.blocks * block
-    return gemm.Gemm(tiles, width, problem.source.channels, (problem.source.blocks * block, 1), Place((width,)))
+    return gemm.Gemm(
+        tiles, group * block or width, problem.source.channels, (problem.source.blocks * block, 1), Place((width,))
+    )
 
 
 def _strides(problem: Conv, tiles: int) -> tuple[int, int]:
@@ -243,8 +284,18 @@ class _Walk:
         return min(size, held - start)
 
 
-def _before(name: str, target: Target, problem: Conv, tile: int, seen: tuple[int, int], stride: int) -> Function:
+def _multiply(
+    name: str, target: Target, problem: Conv, schedule: Schedule, tail: Tail, tiles: int, group: int
+) -> list[Function]:
+    """`(v, weights, m, scratch)`: the products of one point, for a group of blocks of output channels."""
+    return gemm.gemm(name, target, _product(problem, tiles, group), schedule.product, whole=True)
+
+
+def _before(
+    name: str, target: Target, problem: Conv, schedule: Schedule, tail: Tail, seen: tuple[int, int], tiles: int
+) -> list[Function]:
     """`(a, v)`: transform one tile of every block of input channels; what lies beyond `seen` counts as zero."""
+    tile, stride = schedule.tile, _strides(problem, tiles)[0]
     source, lanes, matrix = problem.source, problem.source.block, filtering(tile, TAPS).before
     f = _leaf(name, target, ["a", "v"])
     vector, size = source.scalar.of(lanes), tile + TAPS - 1
@@ -264,18 +315,29 @@ def _before(name: str, target: Target, problem: Conv, tile: int, seen: tuple[int
         for i in range(size):
             for j, value in enumerate(apply(f, matrix, [columns[x][i] for x in range(size)])):
                 f.store(value, f.gep(v, (i * size + j) * stride, source.scalar))
-    return f
+    return [f]
 
 
 def _after(
-    name: str, target: Target, problem: Conv, tile: int, kept: tuple[int, int], stride: int, tail: Tail
-) -> Function:
-    """`(m, out, operands...)`: transform one tile of every block of output channels back and store `kept` of it."""
+    name: str,
+    target: Target,
+    problem: Conv,
+    schedule: Schedule,
+    tail: Tail,
+    kept: tuple[int, int],
+    tiles: int,
+    group: int,
+    ragged: bool,
+) -> list[Function]:
+    """`(m, out, operands...)`: transform one tile of a group of output channels back and store `kept` of it.
+
+    `ragged`: of the last block only the lanes that are channels.
+    """
+    tile, stride = schedule.tile, _strides(problem, tiles)[1]
     source, out, matrix = problem.source, problem.out, filtering(tile, TAPS).after
     places = {"out": out.place(), **{f"x{i}": place for i, place in enumerate(tail.operands)}}
     f = _leaf(name, target, ["m", *places])
     vector, size, lanes = source.scalar.of(out.block), tile + TAPS - 1, out.block
-    ragged = out.channels % lanes
     pixels = [(y, x) for y in range(kept[0]) for x in range(kept[1])]
     spots = [
         Spot(tuple(y * p.strides[2] + x * p.strides[3] for y, x in pixels), 0, p.lane, p.scalar)
@@ -292,11 +354,11 @@ def _after(
         pointers = [displaced(f, f[key], ((c, place.strides[1]),), place.scalar) for key, place in places.items()]
         store(f, tail, spots, pointers, [[square[y][x]] for y, x in pixels], used, masked=False)
 
-    for _, c in each(f, [1] * (out.blocks - bool(ragged))):
+    for _, c in each(f, [1] * (group - ragged)):
         block(c, lanes)
     if ragged:
-        block(out.blocks - 1, ragged)
-    return f
+        block(group - 1, out.channels % lanes)
+    return [f]
 
 
 def _leaf(name: str, target: Target, pointers: Sequence[str]) -> Function:
