@@ -42,7 +42,7 @@ def recalled(backend: Backend, region: Region, make: Callable[[], Artifact]) -> 
         return make()
     path = objects.place(key)
     with contextlib.suppress(ArtifactError):
-        (schedule,) = read_file(path).schedules
+        (schedule,) = read_file(path).programs
         objects.touch(key)
         return schedule.steps[0].artifact
     start = time.process_time()
