@@ -46,7 +46,10 @@ def cut(graph: Graph) -> tuple[Stage, ...]:
 
 def is_whole(stages: tuple[Stage, ...]) -> bool:
     """Whether a graph of these stages is compiled at once, for nothing but the types of its inputs."""
-    return not stages or (len(stages) == 1 and isinstance(stages[0], Segment) and not stages[0].values)
+    if len(stages) != 1:
+        return not stages
+    (stage,) = stages
+    return isinstance(stage, Segment) and not stage.values and stage.body.nodes[0].op not in ALONE
 
 
 class _Cut:
@@ -64,7 +67,7 @@ class _Cut:
         bound: dict[Value, Node] = {}
         values: set[Value] = set()
         for node in self.waiting:
-            if node.op in TURNS or node.op in ALONE:
+            if _is_turn(node) or node.op in ALONE:
                 continue
             if any(value not in self.ready and value not in bound for value in node.operands):
                 continue
@@ -80,7 +83,7 @@ class _Cut:
         for node in self.waiting:
             if any(value not in self.ready for value in node.operands):
                 continue
-            if node.op in TURNS:
+            if _is_turn(node):
                 self.stages.append(node)
                 self._done([node])
             elif node.op in ALONE:
@@ -127,6 +130,11 @@ class _Cut:
             stack += [operand for operand in node.operands if operand not in seen]
             seen.update(node.operands)
         return roots
+
+
+def _is_turn(node: Node) -> bool:
+    """Whether the runtime carries a node out; an Identity only of what is no tensor."""
+    return node.op in TURNS and (node.op != "Identity" or not isinstance(node.operands[0].type, TensorType))
 
 
 def _may_be_small(value: Value) -> bool:

@@ -185,6 +185,11 @@ def optional_has_element(input: Any = None) -> Array:
     return np.asarray(input is not None)
 
 
+def identity(input: Any) -> Any:
+    """A sequence or an optional under another name."""
+    return input
+
+
 # -- tensors of which a part is used -----------------------------------------------------------------------------------
 
 
@@ -207,6 +212,7 @@ TURNS: Mapping[str, Callable[..., Any]] = {
     "Optional": optional,
     "OptionalGetElement": optional_get_element,
     "OptionalHasElement": optional_has_element,
+    "Identity": identity,
     "heddle.Trim": trim,
 }
 """What the runtime does by the name of the operator."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from heddle.core.frontend import import_model
 from heddle.core.interpret import evaluate
+from heddle.core.runtime.course import Course, Turn
 from onnx import ModelProto
 from onnx.backend.base import Backend, BackendRep
 
@@ -15,6 +16,8 @@ import heddle
 
 class ReferenceRep(BackendRep):
     """A model that the operators' own meaning evaluates."""
+
+    carries = False
 
     def __init__(self, model: ModelProto) -> None:
         self.graph = import_model(model)
@@ -46,6 +49,12 @@ class HostRep(BackendRep):
         steps = [step for schedule in self.executable.schedules for step in schedule.steps]
         assert all(step.artifact.backend == "host" for step in steps)
         return results
+
+    @property
+    def carries(self) -> bool:
+        """Whether the runtime has a part in it: control flow, sequences, optionals."""
+        courses = [program for program in self.executable.programs if isinstance(program, Course)]
+        return any(isinstance(step, Turn) and step.op != "heddle.Trim" for course in courses for step in course.steps)
 
 
 class Host(Backend):

@@ -9,8 +9,8 @@ from tests.onnx_suite.cases import cases
 from tests.onnx_suite.ledger import BACKENDS, STATUSES, outcome, read
 
 LEDGERS = {name: read(name) for name in BACKENDS}
-LEAST = {"reference": 1820, "host": 1400}
-"""How many cases must pass, whatever the ledgers say."""
+LEAST = {"reference": 1820, "host": 1730}
+"""How many cases must pass, whatever the ledgers say; those in which the runtime has a part do not count."""
 
 
 @pytest.mark.parametrize(("name", "case"), [(name, case) for name in LEDGERS for case in LEDGERS[name].outcomes])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from heddle.core.codegen.lower import attention as attention
 from heddle.core.codegen.lower import contraction as contraction
 from heddle.core.codegen.lower import convolution as convolution
+from heddle.core.codegen.lower import counted as counted
 from heddle.core.codegen.lower import indexing as indexing
 from heddle.core.codegen.lower import movement as movement
 from heddle.core.codegen.lower import normalization as normalization

@@ -74,7 +74,8 @@ def test_meaning(op, operands, attrs):
 
 
 def test_every_operator_is_tested():
-    assert {f"com.microsoft.{op}" for op, _, _ in CASES} == {name for name in OPERATORS if name.startswith("com.microsoft.")}
+    known = {name.removeprefix("com.microsoft.") for name in OPERATORS if name.startswith("com.microsoft.")}
+    assert {op for op, _, _ in CASES} == known
 
 
 def ours(op: str, operands: Sequence[Any], attrs: dict[str, Any]) -> Any:
