@@ -1,0 +1,189 @@
+"""What is taken: a pattern for each operator, and attention as one; how they run together is decided when compiling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from math import prod
+from typing import Any
+
+from heddle.backends.cudnn import convolutions, products
+from heddle.backends.cudnn.chains import CONVOLUTIONS, PRODUCTS
+from heddle.backends.cudnn.chips import Chip
+from heddle.backends.cudnn.kernels.capable import refusal
+from heddle.core.ir import Node, TensorType
+from heddle.core.pattern import (
+    Match,
+    Pattern,
+    attr,
+    dtype,
+    either,
+    maybe,
+    maybe_const,
+    ops,
+    pattern,
+    rank,
+    several,
+)
+from heddle.core.pattern.conditions import Condition
+
+MOST_AXES = 8
+ATTENTION = "attention"
+HEAD = 128
+"""The most channels that a head of the fused attention has."""
+
+UNARY = (
+    "Relu", "LeakyRelu", "ThresholdedRelu", "Elu", "Celu", "Selu", "Sigmoid", "HardSigmoid", "HardSwish", "Softplus",
+    "Softsign", "Mish", "Gelu", "Shrink", "Neg", "Abs", "Sign", "Reciprocal", "Sqrt", "Exp", "Log", "Erf", "Floor",
+    "Ceil", "Round", "Tanh", "IsNaN", "Softmax", "LogSoftmax", "GlobalAveragePool", "GlobalMaxPool",
+)  # fmt: skip
+BINARY = ("Add", "Sub", "Mul", "Div", "Pow", "PRelu", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal")
+VARIADIC = ("Sum", "Mean", "Max", "Min")
+REDUCTIONS = (
+    "ReduceSum", "ReduceMean", "ReduceProd", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceSumSquare",
+)  # fmt: skip
+MOVED = ("float32", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool")
+"""The types of elements that are moved as they are."""
+
+
+def known(match: Match) -> str | None:
+    """Refuses what has no known shape, no elements, or more axes than kernels are spread over."""
+    for node in match.nodes:
+        for value in (*node.operands, *node.results):
+            if not isinstance(value.type, TensorType) or value.type.shape is None:
+                return f"{value} is {value.type}, takes a known shape"
+            if len(value.type.shape) > MOST_AXES:
+                return f"{value} has {len(value.type.shape)} axes, takes at most {MOST_AXES}"
+            if value not in match.graph.constants and prod(value.type.shape) == 0:
+                return f"{value} is {value.type}, takes at least one element"
+    return None
+
+
+def computed(match: Match) -> str | None:
+    """Refuses what neither the libraries nor kernels of threads compute."""
+    reason = known(match)
+    if reason is not None:
+        return reason
+    (node,) = match.nodes
+    return None if _called(node) else refusal(node, match.graph.constants)
+
+
+def _called(node: Node) -> bool:
+    """Whether a library computes a node."""
+    if node.op in CONVOLUTIONS:
+        return convolutions.suits(node)
+    return node.op in PRODUCTS and products.suits(node)
+
+
+def fits_fused_attention(match: Match) -> str | None:
+    """Refuses shapes that the library's fused kernel does not take."""
+    reason = known(match)
+    if reason is not None:
+        return reason
+    queries, keys, values = match["q"].shape, match["k"].shape, match["v"].shape
+    for axis, name in ((3, "queries"), (2, "keys")):
+        size = (queries if name == "queries" else keys)[axis]
+        if size % 8 or size > HEAD:
+            return f"a head of the {name} has {size} channels, takes multiples of 8 up to {HEAD}"
+    if values[3] % 8 or values[3] > HEAD:
+        return f"a head of the values has {values[3]} channels, takes multiples of 8 up to {HEAD}"
+    if queries[:2] != keys[:2] or keys[:2] != values[:2]:
+        return f"queries are {queries}, keys {keys}, values {values}, takes the same batches and heads"
+    for name in ("times", "over"):
+        array = match.array(name)
+        if match.value(name) is not None and (array is None or array.size != 1 or float(array.reshape(-1)[0]) <= 0):
+            return f"{name} is not one positive number that is known, takes one"
+    mask = match.value("mask")
+    if mask is not None and (len(mask.shape) > 4 or mask.shape[-2:] != (queries[2], keys[3])):
+        return f"mask is {mask.type}, takes one number for each query and key"
+    return None
+
+
+def _among(types: Sequence[str], *names: str) -> list[Condition]:
+    return [dtype(name).among(*types) for name in names]
+
+
+def _operator(op: str, types: Sequence[str], build: Callable[..., Any], *more: Condition) -> Pattern:
+    """One operator whose first operand is of one of these types."""
+    return pattern(op.lower(), conditions=[*_among(types, "x"), *more], where=computed)(build)
+
+
+def _of_one(op: str, types: Sequence[str]) -> Pattern:
+    return _operator(op, types, lambda x: getattr(ops, op)(x), rank("x").at_least(1))
+
+
+def _of_two(op: str, types: Sequence[str]) -> Pattern:
+    return _operator(op, types, lambda x, z: getattr(ops, op)(x, z))
+
+
+def _of_any(op: str, types: Sequence[str]) -> Pattern:
+    def join() -> Any:
+        return getattr(ops, op)(several("xs"))
+
+    return pattern(op.lower(), conditions=_among(types, "xs"), where=computed)(join)
+
+
+def _with_list(op: str, name: str, types: Sequence[str]) -> Pattern:
+    """An operator whose second operand is a constant list, which may be absent."""
+    return _operator(op, types, lambda x: getattr(ops, op)(x, maybe_const(name)), rank("x").at_least(1))
+
+
+def _attention(types: Sequence[str]) -> Pattern:
+    def attend(q: Any, k: Any, v: Any, times: Any, over: Any, mask: Any) -> Any:
+        scores = ops.MatMul(q, k)
+        scaled = either(ops.Mul(scores, times), ops.Div(scores, over), scores)
+        masked = either(ops.Add(scaled, mask), scaled)
+        return ops.MatMul(ops.Softmax(masked, label="softmax"), v)
+
+    four = [rank(name).equals(4) for name in ("q", "k", "v")]
+    conditions = [*_among(types, "q"), *four, attr("softmax", "axis").among(-1, 3)]
+    return pattern(ATTENTION, conditions=conditions, where=fits_fused_attention)(attend)
+
+
+@cache
+def patterns(chip: Chip) -> tuple[Pattern, ...]:
+    """The patterns of a GPU, the most wanted first."""
+    half = ("float16", "bfloat16") if chip.bfloat16 else ("float16",)
+    real = ("float32", *half)
+    return (
+        _attention(half),
+        _operator("Conv", real, lambda x, w, b: ops.Conv(x, w, maybe(b)), rank("x").between(3, 5)),
+        _operator("ConvTranspose", real, lambda x, w, b: ops.ConvTranspose(x, w, maybe(b)), rank("x").between(3, 5)),
+        _operator("MatMul", real, lambda x, w: ops.MatMul(x, w)),
+        _operator("Gemm", real, lambda x, w, c: ops.Gemm(x, w, maybe(c))),
+        _of_one("MaxPool", real), _of_one("AveragePool", real),
+        *(_of_one(op, real) for op in UNARY), _of_one("Not", ("bool",)),
+        *(_of_two(op, (*real, "int64", "int32") if op != "PRelu" else real) for op in BINARY),
+        *(_of_two(op, ("bool",)) for op in ("And", "Or", "Xor")),
+        *(_of_any(op, real) for op in VARIADIC),
+        _operator("Clip", real, lambda x: ops.Clip(x, maybe_const("low"), maybe_const("high"))),
+        _operator("Cast", MOVED, lambda x: ops.Cast(x)),
+        _operator("Where", ("bool",), lambda x, y, z: ops.Where(x, y, z)),
+        _operator("LayerNormalization", real, lambda x, scale, bias: ops.LayerNormalization(x, scale, maybe(bias))),
+        _operator("RMSNormalization", real, lambda x, scale: ops.RMSNormalization(x, scale)),
+        _operator("GroupNormalization", real, lambda x, scale, bias: ops.GroupNormalization(x, scale, bias)),
+        _operator("InstanceNormalization", real, lambda x, scale, bias: ops.InstanceNormalization(x, scale, bias)),
+        _operator(
+            "BatchNormalization", real,
+            lambda x, scale, bias, mean, variance: ops.BatchNormalization(x, scale, bias, mean, variance),
+        ),
+        *(_with_list(op, "axes", real) for op in REDUCTIONS),
+        _of_one("ArgMax", real), _of_one("ArgMin", real),
+        *(_of_one(op, MOVED) for op in ("Transpose", "Flatten", "Identity", "DepthToSpace", "SpaceToDepth")),
+        _of_any("Concat", MOVED),
+        *(_with_list(op, "to", MOVED) for op in ("Reshape", "Expand", "Tile")),
+        *(_with_list(op, "axes", MOVED) for op in ("Squeeze", "Unsqueeze")),
+        _operator(
+            "Slice", MOVED,
+            lambda x: ops.Slice(x, *(maybe_const(name) for name in ("starts", "ends", "axes", "steps"))),
+        ),
+        _operator("Pad", MOVED, lambda x: ops.Pad(x, maybe_const("pads"), maybe_const("fill"), maybe_const("axes"))),
+        _operator("Gather", MOVED, lambda x, i: ops.Gather(x, i)),
+        _operator("GatherElements", MOVED, lambda x, i: ops.GatherElements(x, i)),
+        _operator("GatherND", MOVED, lambda x, i: ops.GatherND(x, i)),
+        _operator("Trilu", MOVED, lambda x: ops.Trilu(x, maybe_const("k"))),
+        _operator(
+            "Resize", real,
+            lambda x: ops.Resize(x, maybe_const("roi"), maybe_const("scales"), maybe_const("sizes")),
+        ),
+    )  # fmt: skip
