@@ -46,14 +46,14 @@ def report(name: str, backend: Vta, rtl: bool, each: bool) -> None:
         took += time.perf_counter() - start
         layers += timeline(artifact)
         inputs = random_inputs(region)
-        expected = replay(region, inputs)
+        expected = replay(backend.config, region, inputs)
         for sim in ("functional", "rtl") if rtl else ("functional",):
             start = time.perf_counter()
             found, _ = run(artifact, inputs, sim=sim)
             simulated += (time.perf_counter() - start) * (sim == "rtl")
             if any((mine != theirs).any() for mine, theirs in zip(found, expected, strict=True)):
                 raise SystemExit(f"{name}: {region.name} on {sim} differs from the second implementation")
-        for difference in differences(region, inputs):
+        for difference in differences(backend.config, region, inputs):
             most = max(most, difference.most)
             differing += difference.differing
             elements += difference.elements

@@ -9,8 +9,10 @@ from itertools import product
 import numpy as np
 from heddle.backends.vta.images import Images
 from heddle.backends.vta.layers import Conv, block_of
-from heddle.backends.vta.pipeline import Addresses, Chunk, Step, unit_size
+from heddle.backends.vta.pipeline import unit_size
+from heddle.backends.vta.steps import Addresses, Chunk, Step
 from heddle.backends.vta.windows import (
+    LONGEST,
     Place,
     Tile,
     drain,
@@ -143,7 +145,10 @@ def tilings(config: Config, layer: Conv) -> list[Tiling]:
     for room in (2, 1):  # twice what a step needs, so that the next step's data can come meanwhile; else just that
         found: list[tuple[float, Tiling]] = []
         for rows, columns in shapes:
-            pixels, plane = rows * columns, _extent(layer, 0, rows) * _extent(layer, 1, columns) * parts
+            extent = _extent(layer, 0, rows), _extent(layer, 1, columns)
+            if max(extent) > LONGEST:
+                continue
+            pixels, plane = rows * columns, extent[0] * extent[1] * parts
             for chunk in _divisions(inputs):
                 if chunk * plane * room > config.inp_depth or chunk * taps * room > min(
                     config.wgt_depth, config.uop_depth

@@ -10,11 +10,22 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
+class Pitch:
+    """Where a tensor lies in its memory: vectors from the start, and from an image, block, row, pixel to the next."""
+
+    offset: int
+    image: int
+    block: int
+    row: int
+    pixel: int
+
+
+@dataclass(frozen=True)
 class Tensor:
     """Quantized activations: `real = (stored - zero_point) * scale`.
 
-    In memory they are `[batch][block][height][width][lane]`, a block being `block_of(config)` channels; the lanes of
-    the last block beyond `channels` are not meaningful.
+    In the memory of their name they are `[batch][block][height][width][lane]`, a block being `block_of(config)`
+    channels, or lie as `within` says. The lanes of the last block beyond `channels` are not meaningful.
     """
 
     name: str
@@ -25,6 +36,7 @@ class Tensor:
     scale: float
     zero_point: int
     unsigned: bool
+    within: Pitch | None = None
 
     @property
     def low(self) -> int:
@@ -37,8 +49,18 @@ class Tensor:
     def blocks(self, config: Config) -> int:
         return -(-self.channels // block_of(config))
 
+    def pitch(self, config: Config) -> Pitch:
+        """Where the tensor lies in its memory."""
+        if self.within is not None:
+            return self.within
+        plane = self.height * self.width
+        return Pitch(0, self.blocks(config) * plane, plane, self.width, 1)
+
     def nbytes(self, config: Config) -> int:
-        return self.batch * self.blocks(config) * self.height * self.width * block_of(config)
+        """Bytes from the start of the memory to the tensor's end."""
+        at = self.pitch(config)
+        steps = (at.image, self.batch), (at.block, self.blocks(config)), (at.row, self.height), (at.pixel, self.width)
+        return (at.offset + sum(pitch * (count - 1) for pitch, count in steps) + 1) * block_of(config)
 
 
 def block_of(config: Config) -> int:
@@ -112,9 +134,10 @@ class Pool:
 
 @dataclass(frozen=True, eq=False)
 class Copy:
-    """A tensor requantized, and another added to it if there is a residual; `offset` is the first channel written.
+    """A tensor requantized, and another added to it if there is a residual.
 
-    It is what Add, requantization, Relu and Clip on their own, and the parts of a Concat become.
+    It is what Add, requantization, Relu and Clip on their own, and the parts of a Concat become. `clears` says that it
+    is there for the lanes beyond its channels, which hold the zero point behind it.
     """
 
     name: str
@@ -122,7 +145,7 @@ class Copy:
     output: Tensor
     scaling: Scaling
     residual: Residual | None = None
-    offset: int = 0
+    clears: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,22 +173,54 @@ class Leaky:
 
 @dataclass(frozen=True, eq=False)
 class Concat:
-    """Tensors one behind the other along channels; the scaling of a channel is that of the tensor it comes from."""
+    """Channels of tensors one behind the other; the scaling of a channel is that of the tensor it comes from.
+
+    Taken are as many channels as the output has, from number `first` on of all that the tensors have together.
+    """
 
     name: str
     inputs: tuple[Tensor, ...]
     output: Tensor
     scaling: Scaling
+    first: int = 0
 
 
-Layer = Conv | Pool | Copy | Product | Leaky | Concat
+@dataclass(frozen=True, eq=False)
+class MatMul:
+    """A product of matrices, one for each row of each image: the pixels of `input` times those of `other`.
+
+    Both have the dimension that is summed over as channels; the pixels of `other` are the channels of the output.
+    `other` is int8, and its pixels are neighbours in memory. Lanes of `input` beyond its channels hold its zero point.
+    """
+
+    name: str
+    input: Tensor
+    other: Tensor
+    output: Tensor
+    scaling: Scaling
+
+    @property
+    def macs(self) -> int:
+        return self.output.batch * self.output.height * self.output.width * self.output.channels * self.input.channels
+
+
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """Each row's matrix of pixels and channels turned: what were pixels are channels, with the same bytes."""
+
+    name: str
+    input: Tensor
+    output: Tensor
+
+
+Layer = Conv | Pool | Copy | Product | Leaky | Concat | MatMul | Turn
 
 
 def reads(layer: Layer) -> tuple[Tensor, ...]:
     """The tensors that a layer reads, its own input first."""
     if isinstance(layer, Concat):
         return layer.inputs
-    if isinstance(layer, Product):
+    if isinstance(layer, Product | MatMul):
         return layer.input, layer.other
     residual = layer.residual if isinstance(layer, Conv | Copy) else None
     return (layer.input,) if residual is None else (layer.input, residual.tensor)

@@ -1,22 +1,21 @@
-"""What the accelerator takes: quantized operators, however the model spells them, with the conditions it sets."""
+"""What the accelerator computes: quantized operators, however the model spells them, with the conditions it sets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from inspect import Parameter, Signature
 from typing import Any
 
-import numpy as np
+from heddle.backends.vta.checks import activations, scalar, weighted
+from heddle.backends.vta.movement import movements
 from heddle.core.ir import Value
 from heddle.core.pattern import (
-    Condition,
     Match,
     Pattern,
-    among,
     attr,
     const,
     dequantize,
-    dtype,
     maybe_const,
     ops,
     optional,
@@ -24,75 +23,9 @@ from heddle.core.pattern import (
     quantize,
     quantized,
     rank,
+    several,
     shape,
 )
-from numpy.typing import NDArray
-
-Where = Callable[[Match], str | None]
-
-
-def activations(*names: str) -> list[Condition]:
-    """The conditions on quantized activations."""
-    return [dtype(name).among("uint8", "int8") for name in names]
-
-
-def scalar(*names: str) -> Where:
-    """Refuses scales or zero points of these operands that are not one number each, or scales that are not positive."""
-
-    def one_scale_each(match: Match) -> str | None:
-        result = match.outputs[0]
-        if result.dtype not in (np.int8, np.uint8):
-            return f"the result is {result.type}, takes int8 or uint8"
-        for name in names:
-            if match.array(name) is not None:
-                return f"{name} is constant, takes what the model computes"
-            for part in (f"{name}_scale", f"{name}_zero_point"):
-                array = match.array(part)
-                if array is not None and array.size != 1:
-                    return f"{part} has {array.size} values, takes one: quantize activations per tensor"
-            scale = match.array(f"{name}_scale")
-            if scale is not None and not (np.isfinite(scale).all() and (scale > 0).all()):
-                return f"{name}_scale is {scale.reshape(-1)[0]}, takes a positive number"
-        return None
-
-    return one_scale_each
-
-
-def centred(match: Match, axis: int) -> NDArray[np.int8] | str:
-    """The weights minus their zero points, output channels first; or why they do not fit eight bits."""
-    weights, zero = match.array("w"), match.array("w_zero_point")
-    if weights is None:
-        return "w is computed, takes a constant"
-    stored = np.moveaxis(weights, axis, 0).astype(np.int32)
-    if zero is not None:
-        points = zero.astype(np.int32).reshape(-1)
-        if points.size not in (1, len(stored)):
-            return f"w_zero_point has {points.size} values for {len(stored)} channels"
-        stored = stored - points.reshape(-1, *[1] * (stored.ndim - 1))
-    if stored.size and (stored.min() < -128 or stored.max() > 127):
-        return f"w minus its zero point is between {stored.min()} and {stored.max()}, takes -128 to 127"
-    return stored.astype(np.int8)
-
-
-def weighted(axis: Callable[[Match], int]) -> Where:
-    """Refuses weights that the array cannot hold; `axis` is that of the output channels."""
-    scales = scalar("x", "y")
-
-    def weights_fit(match: Match) -> str | None:
-        if reason := scales(match):
-            return reason
-        found = centred(match, axis(match))
-        if isinstance(found, str):
-            return found
-        scale = match.array("w_scale")
-        if scale is None or scale.size not in (1, len(found)):
-            return f"w_scale has {0 if scale is None else scale.size} values for {len(found)} output channels"
-        bias = match.array("b")
-        if bias is not None and bias.size != len(found):
-            return f"b has {bias.size} values for {len(found)} output channels"
-        return None
-
-    return weights_fit
 
 
 def activation(x: Any) -> Value:
@@ -103,14 +36,42 @@ def activation(x: Any) -> Value:
     return clipped
 
 
+def _scaled(name: str) -> list[Value]:
+    """The scale and the zero point of an operand or of the result, as the operators of onnxruntime take them."""
+    return [const(f"{name}_scale"), maybe_const(f"{name}_zero_point")]
+
+
+def _microsoft(op: str, *operands: Value, label: str, **attributes: Any) -> Value:
+    """An operator of onnxruntime on quantized operands."""
+    parts = [part for x in operands for part in (x, *_scaled(x.name))]
+    made: Value = getattr(ops, f"com.microsoft.{op}")(*parts, *_scaled("y"), label=label, **attributes)
+    return made
+
+
+# -- weights -------------------------------------------------------------------------------------------------------
+
+
 def gemm_axis(match: Match) -> int:
     """The axis of a Gemm's weights that output channels lie on."""
     return 0 if match.attr("gemm", "transB") else 1
 
 
+def groups_of(match: Match) -> int:
+    """The groups of a transposed convolution."""
+    return int(match.attr("convtranspose", "group"))
+
+
 @pattern("conv", conditions=[*activations("x"), rank("x").among(3, 4)], where=weighted(lambda match: 0))
 def conv(x: Any, w: Any) -> Any:
     return quantized("Conv", x, w, bias=maybe_const("b"), activation=activation)
+
+
+@pattern(
+    "conv_transpose", conditions=[*activations("x"), rank("x").among(3, 4)],
+    where=weighted(lambda match: 1, groups_of),
+)  # fmt: skip
+def conv_transpose(x: Any, w: Any) -> Any:
+    return quantized("ConvTranspose", x, w, bias=maybe_const("b"), activation=activation)
 
 
 @pattern(
@@ -126,11 +87,46 @@ def gemm(x: Any, w: Any) -> Any:
 
 
 @pattern(
-    "matmul", conditions=[*activations("x"), rank("w").equals(2), rank("x").at_least(2)],
-    where=weighted(lambda match: 1),
+    "qgemm",
+    conditions=[
+        *activations("x"), rank("x").equals(2), attr("gemm", "alpha").equals(1.0), attr("gemm", "transA").equals(0),
+    ],
+    where=weighted(gemm_axis),
 )  # fmt: skip
-def matmul(x: Any, w: Any) -> Any:
-    return quantized("MatMul", x, w, activation=activation)
+def qgemm(x: Any, w: Any) -> Any:
+    operands = (x, *_scaled("x"), w, *_scaled("w"), maybe_const("b"), *_scaled("y"))
+    return getattr(ops, "com.microsoft.QGemm")(*operands, label="gemm")
+
+
+def _matmul(most: int) -> Pattern:
+    """Rows of at most so many dimensions times constant weights."""
+
+    @pattern(
+        "matmul", conditions=[*activations("x"), rank("w").equals(2), rank("x").between(2, most)],
+        where=weighted(lambda match: 1),
+    )  # fmt: skip
+    def matmul(x: Any, w: Any) -> Any:
+        return quantized("MatMul", x, w, activation=activation)
+
+    return matmul
+
+
+def _matrices_alike(match: Match) -> str | None:
+    x, z = match["x"].shape, match["z"].shape
+    if x[:-2] != z[:-2]:
+        return f"x is {match['x'].type} and z {match['z'].type}, takes as many matrices of each"
+    return scalar("x", "z", "y")(match)
+
+
+@pattern(
+    "matmul_of_two", conditions=[*activations("x", "z"), rank("x").between(2, 4), rank("z").equals(rank("x"))],
+    where=_matrices_alike,
+)  # fmt: skip
+def matmul_of_two(x: Any, z: Any) -> Any:
+    return quantized("MatMul", x, z, activation=activation)
+
+
+# -- pooling -------------------------------------------------------------------------------------------------------
 
 
 @pattern("max_pool", conditions=[*activations("x"), rank("x").among(3, 4)], where=scalar("x", "y"))
@@ -162,9 +158,22 @@ def average_pool(x: Any) -> Any:
     return quantize(ops.AveragePool(dequantize(x), label="pool"))
 
 
+@pattern("qlinear_average_pool", conditions=average_pool.conditions, where=_counts_alike)
+def qlinear_average_pool(x: Any) -> Any:
+    return _microsoft("QLinearAveragePool", x, label="pool", channels_last=0)
+
+
 @pattern("global_average_pool", conditions=[*activations("x"), rank("x").among(3, 4)], where=scalar("x", "y"))
 def global_average_pool(x: Any) -> Any:
     return quantize(ops.GlobalAveragePool(dequantize(x), label="pool"))
+
+
+@pattern("qlinear_global_average_pool", conditions=global_average_pool.conditions, where=scalar("x", "y"))
+def qlinear_global_average_pool(x: Any) -> Any:
+    return _microsoft("QLinearGlobalAveragePool", x, label="pool", channels_last=0)
+
+
+# -- element by element --------------------------------------------------------------------------------------------
 
 
 @pattern(
@@ -198,77 +207,67 @@ def requantize(x: Any) -> Any:
     return quantize(activation(dequantize(x)))
 
 
-def _one_pixel(match: Match) -> str | None:
-    dims = match["x"].shape
-    if any(dim != 1 for dim in dims[2:]):
-        return f"x is {match['x'].type}, takes one pixel: other shapes change the order of the data"
-    if dims[0] != 1:
-        return f"x is {match['x'].type}, takes a batch of 1: rows of a batch lie otherwise than images of one"
-    if dims[:2] != match.outputs[0].shape:
-        return f"the result is {match.outputs[0].type}, takes [batch, channels]"
-    return scalar("x", "y")(match)
-
-
-@pattern("flatten", conditions=[*activations("x"), rank("x").equals(4)], where=_one_pixel)
-def flatten(x: Any) -> Any:
-    return quantize(ops.Flatten(dequantize(x), label="flatten"))
-
-
-def _scaled(name: str) -> list[Value]:
-    """The scale and the zero point of an operand or of the result, as the operators of onnxruntime take them."""
-    return [const(f"{name}_scale"), maybe_const(f"{name}_zero_point")]
-
-
-def _microsoft(op: str, *names: str, label: str, **attributes: Any) -> Callable[..., Value]:
-    """An operator of onnxruntime on quantized operands of these names."""
-
-    def apply(*operands: Value) -> Value:
-        parts = [part for name, x in zip(names, operands, strict=True) for part in (x, *_scaled(name))]
-        made: Value = getattr(ops, f"com.microsoft.{op}")(*parts, *_scaled("y"), label=label, **attributes)
-        return made
-
-    return apply
-
-
 @pattern("qlinear_add", conditions=add.conditions, where=scalar("x", "z", "y"))
 def qlinear_add(x: Any, z: Any) -> Any:
-    return _microsoft("QLinearAdd", "x", "z", label="add")(x, z)
+    return _microsoft("QLinearAdd", x, z, label="add")
 
 
 @pattern("qlinear_mul", conditions=mul.conditions, where=scalar("x", "z", "y"))
 def qlinear_mul(x: Any, z: Any) -> Any:
-    return _microsoft("QLinearMul", "x", "z", label="mul")(x, z)
+    return _microsoft("QLinearMul", x, z, label="mul")
 
 
 @pattern("qlinear_leaky_relu", conditions=leaky_relu.conditions, where=_slope_below_one)
 def qlinear_leaky_relu(x: Any) -> Any:
-    return _microsoft("QLinearLeakyRelu", "x", label="leaky")(x)
+    return _microsoft("QLinearLeakyRelu", x, label="leaky")
 
 
-@pattern("qlinear_global_average_pool", conditions=global_average_pool.conditions, where=scalar("x", "y"))
-def qlinear_global_average_pool(x: Any) -> Any:
-    return _microsoft("QLinearGlobalAveragePool", "x", label="pool", channels_last=0)(x)
-
+# -- joining -------------------------------------------------------------------------------------------------------
 
 CONCATS = range(2, 9)
-"""How many tensors a concatenation may join."""
+"""How many tensors a concatenation of dequantized operands may join."""
 
 
 def _concat(count: int) -> Pattern:
-    """Tensors joined along their channels."""
+    """Tensors joined along one axis."""
     names = [f"x{number}" for number in range(count)]
 
     def join(*parts: Any) -> Any:
-        joined = ops.Concat(*(dequantize(part) for part in parts), label="concat", axis=among(1, -3))
-        return quantize(activation(joined))
+        return quantize(activation(ops.Concat(*(dequantize(part) for part in parts), label="concat")))
 
     join.__signature__ = Signature([Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names])  # type: ignore[attr-defined]
-    conditions = [*activations(*names), *(rank(name).equals(4) for name in names)]
+    conditions = [*activations(*names), *(rank(name).between(2, 4) for name in names)]
     return pattern(f"concat{count}", conditions=conditions, where=scalar(*names, "y"))(join)
 
 
-PATTERNS: tuple[Pattern, ...] = (
-    conv, gemm, matmul, max_pool, integer_max_pool, average_pool, global_average_pool, add, mul, leaky_relu, flatten,
-    qlinear_add, qlinear_mul, qlinear_leaky_relu, qlinear_global_average_pool, requantize,
-    *(_concat(count) for count in CONCATS),
-)  # fmt: skip
+def _joins_computed(match: Match) -> str | None:
+    """Refuses operands of QLinearConcat that are constants, or scales that are not."""
+    if reason := scalar("y")(match):
+        return reason
+    if len(match.outputs[0].shape) not in range(2, 5):
+        return f"the result is {match.outputs[0].type}, takes 2 to 4 dimensions"
+    parts, constants = match.all("parts"), match.graph.constants
+    for x, *others in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+        if x in constants:
+            return f"{x} is constant, takes what the model computes"
+        if any(each not in constants or constants[each].size != 1 for each in others):
+            return f"the scale or the zero point of {x} is not one constant number"
+    return None
+
+
+@pattern("qlinear_concat", where=_joins_computed)
+def qlinear_concat() -> Any:
+    scales = const("y_scale"), const("y_zero_point")
+    return getattr(ops, "com.microsoft.QLinearConcat")(*scales, several("parts"), label="concat")
+
+
+@cache
+def patterns(lanes: int, turns: bool) -> tuple[Pattern, ...]:
+    """The patterns of an accelerator with so many lanes in a vector; `turns`: it can load pixels as weights."""
+    joins: list[Callable[..., Any]] = [_concat(count) for count in CONCATS]
+    return (
+        conv, conv_transpose, gemm, qgemm, _matmul(4 if turns else 2), *([matmul_of_two] if turns else []),
+        max_pool, integer_max_pool, average_pool, global_average_pool, add, mul, leaky_relu,
+        qlinear_add, qlinear_mul, qlinear_leaky_relu, qlinear_average_pool, qlinear_global_average_pool,
+        *movements(lanes, turns), requantize, qlinear_concat, *joins,
+    )  # fmt: skip

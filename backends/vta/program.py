@@ -7,20 +7,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from heddle.backends.vta.channelwise import (
-    concat_steps,
-    copy_steps,
-    depthwise_steps,
-    is_depthwise,
-    leaky_steps,
-    pool_steps,
-    product_steps,
-)
 from heddle.backends.vta.convolution import Tiling, conv_steps, tilings
+from heddle.backends.vta.depthwise import depthwise_steps, is_depthwise
+from heddle.backends.vta.gathering import concat_steps
 from heddle.backends.vta.images import Images
-from heddle.backends.vta.layers import Concat, Conv, Copy, Layer, Leaky, Pool, Scaling, Tensor, reads
-from heddle.backends.vta.pipeline import Pipeline, Step
+from heddle.backends.vta.layers import Concat, Conv, Copy, Layer, Leaky, MatMul, Pool, Scaling, Tensor, Turn, reads
+from heddle.backends.vta.maps import copy_steps, leaky_steps, product_steps
+from heddle.backends.vta.matrices import matmul_steps, matmul_tiling, turn_steps
+from heddle.backends.vta.pipeline import Pipeline
+from heddle.backends.vta.pooling import pool_steps
 from heddle.backends.vta.recall import fetch_tiling, store_tiling, tiling_key
+from heddle.backends.vta.steps import Step
 from heddle.backends.vta.windows import IMAGES, Place
 from heddle.core.errors import BackendError
 from heddle.hw.vta.config import Config
@@ -56,6 +53,10 @@ def steps_of(config: Config, images: Images, place: Place, layer: Layer, tiling:
         return list(concat_steps(config, images, place, layer))
     if isinstance(layer, Leaky):
         return list(leaky_steps(config, images, place, layer))
+    if isinstance(layer, MatMul):
+        return list(matmul_steps(config, images, place, layer, matmul_tiling(config, layer)))
+    if isinstance(layer, Turn):
+        return list(turn_steps(config, images, place, layer))
     return list(product_steps(config, images, place, layer))
 
 

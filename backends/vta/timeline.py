@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-from heddle.backends.vta.pipeline import issue_cycles
+from heddle.backends.vta.estimate import issue_cycles
 from heddle.core.errors import ArtifactError
 from heddle.core.runtime.artifact import Artifact
 from heddle.hw.vta.config import Config

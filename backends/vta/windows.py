@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from heddle.backends.vta.images import Images, Uop, parameter_image, uop_image
 from heddle.backends.vta.layers import Residual, Scaling, Tensor, block_of
-from heddle.backends.vta.pipeline import Addresses, Chunk
+from heddle.backends.vta.steps import Addresses, Chunk
 from heddle.hw.vta.config import Config
 from heddle.hw.vta.isa import Instruction, make
 
@@ -15,6 +15,9 @@ Place = Callable[[str], tuple[int, int]]
 """The base register and the offset in beats of a tensor, by name; `IMAGES` is the block of images."""
 
 IMAGES = "(images)"
+
+LONGEST = 1023
+"""The most rows, and columns, of a window: LOAD and STORE count planes, and rows, in ten bits."""
 
 
 @dataclass(frozen=True)
@@ -97,25 +100,28 @@ def load_window(
         flat = load_flat(config, place, "inp", images.add(bytes([fill & 0xFF]) * (elements * config.bi)), elements)
         return lambda sram: [make("PAD"), *flat(sram)]
     base, offset = place(source.name)
-    plane = source.height * source.width * block // beat
-    start = (
-        offset
-        + (image * source.blocks(config) + blocks[0]) * plane
-        + (view.top * source.width + view.left) * block // beat
-    )
-
-    def load(sram: int) -> list[Instruction]:
+    at, beats = source.pitch(config), block // beat
+    corner = at.offset + image * at.image + blocks[0] * at.block + view.top * at.row + view.left * at.pixel
+    start = offset + corner * beats
+    if at.pixel == 1:
         pad = make(
             "PAD", x_before=view.pad_left * parts, x_after=view.pad_right * parts, y_before=view.pad_top,
             y_after=view.pad_bottom, value=fill & 0xFF,
         )  # fmt: skip
-        stride = make("STRIDE", mem="inp", y=source.width * block // beat, z=plane)
-        box = make(
-            "LOAD", mem="inp", sram=sram, base=base, offset=start, x=view.columns * parts, y=view.rows, z=len(blocks)
-        )
-        return [pad, stride, box]
-
-    return load
+        stride = make("STRIDE", mem="inp", y=at.row * beats, z=at.block * beats)
+        box = {"x": view.columns * parts, "y": view.rows, "z": len(blocks)}
+        return lambda sram: [pad, stride, make("LOAD", mem="inp", sram=sram, base=base, offset=start, **box)]
+    pad = make(
+        "PAD", y_before=view.pad_left, y_after=view.pad_right, z_before=view.pad_top, z_after=view.pad_bottom,
+        value=fill & 0xFF,
+    )  # fmt: skip
+    stride = make("STRIDE", mem="inp", y=at.pixel * beats, z=at.row * beats)
+    size = view.height * view.width * parts
+    return lambda sram: [pad, stride] + [
+        make("LOAD", mem="inp", sram=sram + number * size, base=base, offset=start + number * at.block * beats,
+             x=parts, y=view.columns, z=view.rows)
+        for number in range(len(blocks))
+    ]  # fmt: skip
 
 
 def load_flat(
@@ -164,24 +170,30 @@ def drain(
     """The instructions that store a tile of the `block`-th bo channels; their parameters have an index in a chunk."""
     memory, beat = block_of(config), config.beat_bytes
     parts = memory // config.bo
-    beats, row = memory // beat, output.width * memory // beat
+    beats = memory // beat
+    tensors = [output] if residual is None else [output, residual.tensor]
 
     def corner(tensor: Tensor) -> tuple[int, int]:
         base, offset = place(tensor.name)
         outer, part = divmod(block, parts)
-        at = (image * tensor.blocks(config) + outer) * tensor.height * tensor.width * beats
-        at += (tile.row * output.width + tile.column) * beats + part * config.bo // beat
-        return base, offset + at
+        at = tensor.pitch(config)
+        first = at.offset + image * at.image + outer * at.block + tile.row * at.row + tile.column * at.pixel
+        return base, offset + first * beats + part * config.bo // beat
 
-    whole = parts == 1 and tile.columns == output.width and tile.rows * tile.columns <= 4095
+    together = parts == 1 and all(tensor.pitch(config).pixel == 1 for tensor in tensors)
+    whole = together and all(tensor.pitch(config).row == tile.columns or tile.rows == 1 for tensor in tensors)
     box: dict[str, int]
-    if whole:
+    if whole and tile.rows * tile.columns <= 4095:
         box, walk = {"x": tile.rows * tile.columns}, {"acc_x": 1}
-    elif parts == 1:
-        box, walk = {"x": tile.columns, "y": tile.rows}, {"acc_x": 1, "acc_y": tile.columns, "y": row}
+    elif together:
+        box, walk = {"x": tile.columns, "y": tile.rows}, {"acc_x": 1, "acc_y": tile.columns}
     else:
-        box = {"y": tile.columns, "z": tile.rows}
-        walk = {"acc_y": 1, "acc_z": tile.columns, "y": beats, "z": row}
+        box, walk = {"y": tile.columns, "z": tile.rows}, {"acc_y": 1, "acc_z": tile.columns}
+
+    def strides(tensor: Tensor) -> dict[str, int]:
+        at = tensor.pitch(config)
+        pitches = {"y": at.row, "z": 0} if "x" in box else {"y": at.pixel, "z": at.row}
+        return {name: pitches[name] * beats for name in "yz" if name in box}
 
     def store(at: Addresses, acc: int) -> list[Instruction]:
         base, offset = corner(output)
@@ -195,9 +207,9 @@ def drain(
                 unsigned=int(residual.tensor.unsigned),
             )  # fmt: skip
             rbase, roffset = corner(residual.tensor)
-            extra = [make("RESIDUAL", base=rbase, offset=roffset, y=walk.get("y", 0), z=walk.get("z", 0))]
+            extra = [make("RESIDUAL", base=rbase, offset=roffset, **strides(residual.tensor))]
         return [
-            quant, make("WALK", **walk), *extra,
+            quant, make("WALK", **walk, **strides(output)), *extra,
             make("STORE", acc=acc, prm=at[parameters.key] + index, residual=int(residual is not None), base=base,
                  offset=offset, **box),
         ]  # fmt: skip

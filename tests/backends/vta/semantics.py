@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from heddle.backends.vta.layers import Concat, Conv, Copy, Layer, Leaky, Pool, Product, Residual, Scaling
+from heddle.backends.vta.layers import Concat, Conv, Copy, Layer, Leaky, MatMul, Pool, Product, Residual, Scaling, Turn
 from numpy.typing import NDArray
 
 Ints = NDArray[Any]
@@ -15,6 +15,8 @@ def evaluate(layer: Layer, x: Ints, *more: Ints) -> Ints:
     """The output of a layer for its input, and for its residual or its other operands."""
     other = more[0] if more else None
     x = x.astype(np.int64)
+    if isinstance(layer, Turn):
+        return x.swapaxes(1, 3)
     if isinstance(layer, Conv):
         total = _convolve(layer, x)
     elif isinstance(layer, Pool):
@@ -22,7 +24,11 @@ def evaluate(layer: Layer, x: Ints, *more: Ints) -> Ints:
     elif isinstance(layer, Copy):
         total = x
     elif isinstance(layer, Concat):
-        total = np.concatenate([x, *(array.astype(np.int64) for array in more)], axis=1)
+        joined = np.concatenate([x, *(array.astype(np.int64) for array in more)], axis=1)
+        total = joined[:, layer.first : layer.first + layer.output.channels]
+    elif isinstance(layer, MatMul):
+        assert other is not None
+        total = _multiply(layer, x, other.astype(np.int64))
     elif isinstance(layer, Product):
         assert other is not None
         total = (x - layer.input.zero_point) * (other.astype(np.int64) - layer.other.zero_point)
@@ -62,8 +68,12 @@ def _add(scaling: Scaling, residual: Residual, first: Ints, other: Ints | None) 
 
 def _windows(x: Ints, layer: Conv | Pool, kernel: tuple[int, int], fill: int) -> dict[tuple[int, int], Ints]:
     """For each tap of a kernel, the input values that it meets, as an output-shaped array."""
-    top, left, bottom, right = layer.pads
-    x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=fill)
+    for axis, (before, after) in ((2, layer.pads[::2]), (3, layer.pads[1::2])):  # negative ones cut
+        size = x.shape[axis]
+        x = np.take(x, range(max(-before, 0), size - max(-after, 0)), axis)
+        around = [(0, 0)] * 4
+        around[axis] = max(before, 0), max(after, 0)
+        x = np.pad(x, around, constant_values=fill)
     rows, columns = layer.output.height, layer.output.width
     views = {}
     for y in range(kernel[0]):
@@ -91,6 +101,13 @@ def _convolve(layer: Conv, x: Ints) -> Ints:
             seen = view[:, group * per_group : (group + 1) * per_group].astype(np.float64)
             total[:, here] += np.tensordot(weights, seen, (1, 1)).swapaxes(0, 1)
     return total.astype(np.int64)  # sums of products of bytes are exact in float64
+
+
+def _multiply(layer: MatMul, x: Ints, other: Ints) -> Ints:
+    """The sums of products of both without their zero points, and what the bias of the drain takes away again."""
+    left, right = x - layer.input.zero_point, other - layer.other.zero_point
+    bias = layer.scaling.bias.astype(np.int64)[None, :, None, None]
+    return np.einsum("bchm,bchn->bnhm", left, right) - bias
 
 
 def _pool(layer: Pool, x: Ints) -> Ints:

@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from heddle.backends.vta.backend import span
 from heddle.backends.vta.layers import (
     Concat,
     Conv,
     Copy,
     Layer,
     Leaky,
+    MatMul,
+    Pitch,
     Pool,
     Product,
     Residual,
     Scaling,
     Tensor,
+    Turn,
     block_of,
     reads,
     scaled,
 )
+from heddle.backends.vta.matrices import loads_pixels_as_weights
 from heddle.backends.vta.program import IMAGES, emit
 from heddle.hw.vta.config import Config, config_names, load_config
 from heddle.simulators.vta.functional import Functional
-from heddle.simulators.vta.ports import PortLayout, pack, unpack
+from heddle.simulators.vta.ports import PortLayout
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.backends.vta.memory import positions, view_of
 from tests.backends.vta.semantics import evaluate
 
 
@@ -35,17 +41,16 @@ def run(config: Config, layer: Layer, arrays: dict[str, np.ndarray]) -> np.ndarr
     names = [IMAGES, layer.output.name, *tensors]
     emitted = emit(config, [layer], {name: (number, 0) for number, name in enumerate(names)}.__getitem__)
     program, image = emitted.instructions, emitted.image
-    sizes = [len(image), layer.output.nbytes(config), *(tensor.nbytes(config) for tensor in tensors.values())]
+    sizes = [len(image), layer.output.nbytes(config), *(span(config, layer, tensor) for tensor in tensors.values())]
     starts = [sum(-(-size // 64) * 64 for size in sizes[:at]) for at in range(len(sizes) + 1)]
     memory = np.zeros(starts[-1], np.uint8)
     memory[: len(image)] = np.frombuffer(image, np.uint8)
     for start, (name, tensor) in zip(starts[2:], tensors.items(), strict=False):
-        pack(port(config, tensor, start), arrays[name].reshape(-1).view(np.uint8), memory)
+        memory[start + places(config, tensor)] = arrays[name].view(np.uint8)
     Functional(config, memory).run(program, starts[:-1])
     y = layer.output
-    result = np.zeros((y.batch, y.channels, y.height, y.width), np.uint8 if y.unsigned else np.int8)
-    unpack(port(config, y, starts[1]), memory, result.reshape(-1).view(np.uint8))
-    return result
+    found = memory[starts[1] + places(config, y)]
+    return found if y.unsigned else found.view(np.int8)
 
 
 def port(config: Config, tensor: Tensor, offset: int) -> PortLayout:
@@ -53,13 +58,17 @@ def port(config: Config, tensor: Tensor, offset: int) -> PortLayout:
     return PortLayout(*sizes, block_of(config), offset)
 
 
+def places(config: Config, tensor: Tensor) -> np.ndarray:
+    """The byte of each element from the start of a tensor's memory."""
+    vectors, lanes = positions(view_of(config, tensor))
+    return np.asarray(vectors * block_of(config) + lanes)
+
+
 def check(config: Config, layer: Layer, seed: int) -> None:
     rng = np.random.default_rng(seed)
     arrays = {tensor.name: random_tensor(rng, tensor) for tensor in reads(layer)}
     expected = evaluate(layer, *arrays.values())
     found = run(config, layer, arrays).astype(np.int64)
-    if isinstance(layer, Copy):
-        found = found[:, layer.offset : layer.offset + layer.input.channels]
     np.testing.assert_array_equal(found, expected)
 
 
@@ -71,6 +80,7 @@ def random_tensor(rng: np.random.Generator, tensor: Tensor) -> np.ndarray:
 # -- generated layers ----------------------------------------------------------------------------------------------
 
 CONFIGS = [load_config(name) for name in config_names()]
+TILED = [config for config in CONFIGS if loads_pixels_as_weights(config)]
 
 
 @st.composite
@@ -82,8 +92,19 @@ def tensors(draw: st.DrawFn, name: str, channels: int | None = None) -> Tensor:
     )  # fmt: skip
 
 
-def like(tensor: Tensor, name: str, **changes: int | bool) -> Tensor:
+def like(tensor: Tensor, name: str, **changes: int | bool | Pitch | None) -> Tensor:
     return Tensor(**{**{f: getattr(tensor, f) for f in tensor.__dataclass_fields__}, "name": name, **changes})
+
+
+@st.composite
+def scattered(draw: st.DrawFn, tensor: Tensor) -> Tensor:
+    """The tensor somewhere in a larger memory, its axes in some order there, for any configuration."""
+    counts = {"image": tensor.batch, "block": -(-tensor.channels // 4), "row": tensor.height, "pixel": tensor.width}
+    step, pitches = 1, {}
+    for axis in draw(st.permutations(list(counts))):
+        step *= draw(st.integers(1, 2))
+        pitches[axis], step = step, step * counts[axis]
+    return like(tensor, tensor.name, within=Pitch(draw(st.integers(0, 5)), **pitches))
 
 
 @st.composite
@@ -102,7 +123,9 @@ def scalings(draw: st.DrawFn, output: Tensor, spread: float, channels: int | Non
 
 @st.composite
 def residuals(draw: st.DrawFn, output: Tensor) -> Residual:
-    tensor = like(output, "r", zero_point=draw(st.integers(0, 127)), unsigned=draw(st.booleans()))
+    tensor = like(output, "r", zero_point=draw(st.integers(0, 127)), unsigned=draw(st.booleans()), within=None)
+    if draw(st.booleans()):
+        tensor = draw(scattered(tensor))
     shift = draw(st.integers(0, 22))
     return Residual(
         tensor, draw(st.integers(0, 2 ** min(shift + 1, 23))), draw(st.integers(0, 2 ** min(shift + 1, 23))), shift,
@@ -141,6 +164,8 @@ def convolutions(draw: st.DrawFn) -> Conv:
     weights = rng.integers(-128, 128, (outputs, x.channels // groups, *kernel)).astype(np.int8)
     y = like(x, "y", channels=outputs, height=rows, width=columns, unsigned=draw(st.booleans()))
     scaling = draw(scalings(y, 70 * 128 * float(np.sqrt(weights[0].size))))
+    if draw(st.booleans()):
+        x, y = draw(scattered(x)), draw(scattered(y))
     residual = draw(residuals(y)) if draw(st.booleans()) else None
     return Conv("layer", x, y, weights, scaling, strides, pads, dilations, groups, residual)
 
@@ -159,8 +184,26 @@ def concats(draw: st.DrawFn) -> Concat:
     x = draw(tensors("x"))
     count = draw(st.integers(2, 4))
     inputs = [like(x, f"x{n}", channels=draw(st.integers(1, 40)), unsigned=draw(st.booleans())) for n in range(count)]
-    y = like(x, "y", channels=sum(tensor.channels for tensor in inputs))
-    return Concat("layer", tuple(inputs), y, draw(scalings(y, 128.0)))
+    channels = sum(tensor.channels for tensor in inputs)
+    first = draw(st.integers(0, channels - 1))
+    y = like(x, "y", channels=draw(st.integers(1, channels - first)))
+    return Concat("layer", tuple(inputs), y, draw(scalings(y, 128.0)), first)
+
+
+@st.composite
+def products(draw: st.DrawFn) -> MatMul | Turn:
+    """Products of two matrices and turned ones; the lanes beyond the channels hold what `random_memory` put there."""
+    x = draw(tensors("x"))
+    y = like(x, "y", channels=x.width, width=x.channels)
+    if draw(st.booleans()):
+        return Turn("layer", x, y)
+    x = like(x, "x", channels=draw(st.sampled_from([32, 64])))
+    count = draw(st.integers(1, 40))
+    other = like(x, "o", width=count, unsigned=False, zero_point=draw(st.integers(-128, 127)))
+    y = like(x, "y", channels=count, unsigned=draw(st.booleans()))
+    scaling = draw(scalings(y, 128.0 * 128 * 8))
+    bias = np.full(count, x.channels * x.zero_point * other.zero_point, np.int32)
+    return MatMul("layer", x, other, y, Scaling(**{**scaling.__dict__, "bias": bias}))
 
 
 @st.composite
@@ -169,10 +212,9 @@ def maps(draw: st.DrawFn) -> Layer:
     y = like(x, "y", unsigned=draw(st.booleans()))
     kind = draw(st.sampled_from([Copy, Product, Leaky]))
     if kind is Copy:
-        offset = draw(st.sampled_from([0, 64]))
-        y = like(y, "y", channels=offset + x.channels)
-        residual = draw(residuals(y)) if not offset and draw(st.booleans()) else None
-        return Copy("layer", x, y, draw(scalings(y, 128.0, x.channels)), residual, offset)
+        x, y = draw(scattered(x)), draw(scattered(y))
+        residual = draw(residuals(y)) if draw(st.booleans()) else None
+        return Copy("layer", x, y, draw(scalings(y, 128.0)), residual)
     if kind is Product:
         other = like(x, "o", unsigned=draw(st.booleans()), zero_point=draw(st.integers(0, 127)))
         return Product("layer", x, other, y, draw(scalings(y, 128.0**2)))
@@ -208,12 +250,18 @@ def test_maps(layer: Layer, config: Config, seed: int) -> None:
     check(config, layer, seed)
 
 
+@campaign(80)
+@given(layer=products(), config=st.sampled_from(TILED), seed=st.integers(0, 2**32 - 1))
+def test_products(layer: MatMul | Turn, config: Config, seed: int) -> None:
+    check(config, layer, seed)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(7200)
 @campaign(5000)
 @given(
-    layer=st.one_of(convolutions(), pools(), maps(), concats()),
-    config=st.sampled_from(CONFIGS),
+    layer=st.one_of(convolutions(), pools(), maps(), concats(), products()),
+    config=st.sampled_from(TILED),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_five_thousand_layers(layer: Layer, config: Config, seed: int) -> None:

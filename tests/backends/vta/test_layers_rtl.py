@@ -6,16 +6,26 @@ from functools import cache
 
 import numpy as np
 import pytest
+from heddle.backends.vta.backend import span
 from heddle.backends.vta.layers import Layer, reads
 from heddle.backends.vta.program import IMAGES, emit
-from heddle.hw.vta.config import config_names, load_config
-from heddle.simulators.vta.ports import pack, unpack
+from heddle.hw.vta.config import load_config
 from heddle.simulators.vta.rtl import Memory, Rtl, build_rtl
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.backends.vta.semantics import evaluate
-from tests.backends.vta.test_layers import campaign, concats, convolutions, maps, pools, port, random_tensor
+from tests.backends.vta.test_layers import (
+    TILED,
+    campaign,
+    concats,
+    convolutions,
+    maps,
+    places,
+    pools,
+    products,
+    random_tensor,
+)
 
 SIZE, WATCHDOG = 1 << 24, 100_000
 
@@ -31,8 +41,8 @@ def machine(name: str) -> tuple[Rtl, np.ndarray]:
 @pytest.mark.timeout(3600)
 @campaign(300)
 @given(
-    layer=st.one_of(convolutions(), pools(), maps(), concats()),
-    name=st.sampled_from(config_names()),
+    layer=st.one_of(convolutions(), pools(), maps(), concats(), products()),
+    name=st.sampled_from([config.name for config in TILED]),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_layers_at_rtl(layer: Layer, name: str, seed: int) -> None:
@@ -42,17 +52,15 @@ def test_layers_at_rtl(layer: Layer, name: str, seed: int) -> None:
     tensors = {tensor.name: tensor for tensor in (*reads(layer), layer.output)}
     names = [IMAGES, *tensors]
     emitted = emit(config, [layer], {each: (number, 0) for number, each in enumerate(names)}.__getitem__)
-    sizes = [len(emitted.image), *(tensor.nbytes(config) for tensor in tensors.values())]
+    sizes = [len(emitted.image), *(span(config, layer, tensor) for tensor in tensors.values())]
     starts = [sum(-(-size // 64) * 64 for size in sizes[:at]) for at in range(len(sizes) + 1)]
     assert starts[-1] + 16 * len(emitted.instructions) <= SIZE
     memory[: len(emitted.image)] = np.frombuffer(emitted.image, np.uint8)
     for start, (each, tensor) in zip(starts[1:], tensors.items(), strict=False):
         if each in arrays:
-            pack(port(config, tensor, start), arrays[each].reshape(-1).view(np.uint8), memory)
+            memory[start + places(config, tensor)] = arrays[each].view(np.uint8)
     rtl.run(emitted.instructions, starts[-1], starts[:-1], WATCHDOG)
     y = layer.output
-    found = np.zeros((y.batch, y.channels, y.height, y.width), np.uint8 if y.unsigned else np.int8)
-    unpack(port(config, y, starts[-2]), memory, found.reshape(-1).view(np.uint8))
-    first = getattr(layer, "offset", 0)
+    found = memory[starts[-2] + places(config, y)]
     expected = evaluate(layer, *(arrays[tensor.name] for tensor in reads(layer)))
-    np.testing.assert_array_equal(found[:, first : first + expected.shape[1]].astype(np.int64), expected)
+    np.testing.assert_array_equal((found if y.unsigned else found.view(np.int8)).astype(np.int64), expected)

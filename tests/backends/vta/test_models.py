@@ -25,7 +25,7 @@ def resnet(request: pytest.FixtureRequest) -> tuple[Region, Artifact]:
 def test_resnet_has_the_same_integers_everywhere(resnet: tuple[Region, Artifact]) -> None:
     region, artifact = resnet
     inputs = random_inputs(region)
-    expected = replay(region, inputs)
+    expected = replay(Vta().config, region, inputs)
     for sim in ("functional", "cycle"):
         found, _ = run(artifact, inputs, sim=sim)
         for mine, theirs in zip(found, expected, strict=True):
@@ -34,7 +34,7 @@ def test_resnet_has_the_same_integers_everywhere(resnet: tuple[Region, Artifact]
 
 def test_resnet_layers_are_within_a_quantum_of_the_reference(resnet: tuple[Region, Artifact]) -> None:
     region, _ = resnet
-    found = differences(region, random_inputs(region))
+    found = differences(Vta().config, region, random_inputs(region))
     assert max(layer.most for layer in found) <= 1
     assert sum(layer.differing for layer in found) <= 1e-4 * sum(layer.elements for layer in found)
 
@@ -59,5 +59,5 @@ def test_resnet_on_the_rtl(resnet: tuple[Region, Artifact]) -> None:
     region, artifact = resnet
     inputs = random_inputs(region)
     found, _ = run(artifact, inputs, sim="rtl")
-    for mine, theirs in zip(found, replay(region, inputs), strict=True):
+    for mine, theirs in zip(found, replay(Vta().config, region, inputs), strict=True):
         np.testing.assert_array_equal(mine, theirs)

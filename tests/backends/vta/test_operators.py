@@ -25,6 +25,7 @@ class Net:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self.inputs: list[Any] = []
+        self.points: dict[str, tuple[str, str]] = {}
 
     def constant(self, array: Any, name: str) -> str:
         self.constants.append(numpy_helper.from_array(np.asarray(array), name))
@@ -54,6 +55,13 @@ class Net:
         name = f"v{len(self.nodes)}"
         self.nodes.append(helper.make_node(op, inputs, [name], f"{op}{len(self.nodes)}", domain=domain, **attributes))
         return name
+
+    def quantized(self, value: str, name: str) -> str:
+        """The value quantized and dequantized again, by the point of this name; the first use makes it."""
+        if name not in self.points:
+            self.points[name] = self.point(f"{name}_inner")
+        stored = self.add("QuantizeLinear", value, *self.points[name])
+        return self.add("DequantizeLinear", stored, *self.points[name])
 
     def model(self, last: str, quantize: bool = True) -> ModelProto:
         if quantize:
@@ -88,6 +96,59 @@ def dense(net: Net, op: str, shape: list[int], weights: tuple[int, int], **attri
 def concat(net: Net, channels: list[int]) -> ModelProto:
     parts = [net.input(f"x{at}", [2, count, 5, 6]) for at, count in enumerate(channels)]
     return net.model(net.add("Concat", *parts, axis=1))
+
+
+def transposed(net: Net, shape: list[int], weights: tuple[int, ...], **attributes: Any) -> ModelProto:
+    return net.model(net.add("ConvTranspose", net.input("x", shape), net.weights(weights, 1), **attributes))
+
+
+def product(net: Net, left: list[int], right: list[int]) -> ModelProto:
+    return net.model(net.add("MatMul", net.input("x", left), net.input("z", right)))
+
+
+def moved(net: Net, shape: list[int], op: str, *operands: list[int], **attributes: Any) -> ModelProto:
+    extra = [net.constant(np.array(values, np.int64), f"operand{at}") for at, values in enumerate(operands)]
+    return net.model(net.add(op, net.input("x", shape), *extra, **attributes))
+
+
+def whole(net: Net, shape: list[int], op: str, *operands: list[int], **attributes: Any) -> ModelProto:
+    net.input("x", shape)
+    net.nodes.clear()
+    extra = [net.constant(np.array(values, np.int64), f"operand{at}") for at, values in enumerate(operands)]
+    return net.model(net.add(op, "x", *extra, **attributes), quantize=False)
+
+
+def heads(net: Net, rows: int, width: int, count: int) -> ModelProto:
+    """Attention without its softmax: queries, keys and values are split into heads, and the heads joined again."""
+    split = net.constant(np.array([1, rows, count, width // count]), "split")
+
+    def part(name: str, perm: list[int]) -> str:
+        made = net.add("Reshape", net.quantized(net.input(name, [1, rows, width]), name), split)
+        return net.quantized(net.add("Transpose", net.quantized(made, name), perm=perm), name)
+
+    scores = net.quantized(net.add("MatMul", part("q", [0, 2, 1, 3]), part("k", [0, 2, 3, 1])), "s")
+    mixed = net.quantized(net.add("MatMul", scores, part("v", [0, 2, 1, 3])), "m")
+    turned = net.quantized(net.add("Transpose", mixed, perm=[0, 2, 1, 3]), "m")
+    joined = net.constant(np.array([1, rows, width]), "joined")
+    return net.model(net.add("Reshape", turned, joined))
+
+
+def qlinear_concat(net: Net, channels: list[int]) -> ModelProto:
+    for at, count in enumerate(channels):
+        net.input(f"x{at}", [2, count, 5, 6])
+    net.nodes.clear()
+    parts = [p for at in range(len(channels)) for p in (f"x{at}", f"x{at}_scale", f"x{at}_zero")]
+    made = net.add("QLinearConcat", *net.point("y"), *parts, domain="com.microsoft", axis=1)
+    return net.model(made, quantize=False)
+
+
+def qgemm(net: Net, shape: list[int], weights: tuple[int, int]) -> ModelProto:
+    net.input("x", shape)
+    net.weights(weights, 1)
+    net.nodes.clear()
+    bias = net.constant(np.arange(weights[1], dtype=np.int32) * 100, "bias")
+    parts = [part for name in "xw" for part in (name, f"{name}_scale", f"{name}_zero")]
+    return net.model(net.add("QGemm", *parts, bias, *net.point("y"), domain="com.microsoft"), quantize=False)
 
 
 def qlinear(net: Net, op: str, shape: list[int], names: str = "ab", **attributes: Any) -> ModelProto:
@@ -138,6 +199,54 @@ OPERATORS = {
     "qlinear global average pool": lambda net: qlinear(net, "QLinearGlobalAveragePool", [2, 40, 3, 3], "a"),
     "qlinear conv": lambda net: qlinear_weighted(net, "QLinearConv", [2, 5, 9, 8], (7, 5, 3, 3), 0),
     "qlinear matmul": lambda net: qlinear_weighted(net, "QLinearMatMul", [2, 5, 20], (20, 9), 1),
+    "conv transpose": lambda net: transposed(net, [2, 5, 7, 6], (5, 7, 3, 4), strides=[2, 3], pads=[1, 0, 2, 1]),
+    "conv transpose, output padding": lambda net: transposed(
+        net, [1, 20, 5, 5], (20, 9, 3, 3), strides=[2, 2], pads=[1, 1, 1, 1], output_padding=[1, 1]
+    ),
+    "conv transpose dilated": lambda net: transposed(net, [1, 5, 7, 6], (5, 7, 3, 3), strides=[3, 2], dilations=[2, 2]),
+    "conv transpose, few taps": lambda net: transposed(net, [1, 5, 4, 4], (5, 7, 2, 1), strides=[3, 3]),
+    "conv transpose grouped": lambda net: transposed(net, [1, 6, 5, 5], (6, 4, 2, 2), strides=[2, 2], group=2),
+    "conv transpose depthwise": lambda net: transposed(net, [1, 20, 5, 5], (20, 1, 4, 4), strides=[2, 2], group=20),
+    "conv transpose auto_pad": lambda net: transposed(
+        net, [1, 5, 5, 4], (5, 7, 3, 3), strides=[2, 2], auto_pad="SAME_LOWER"
+    ),
+    "conv transpose of a size": lambda net: transposed(
+        net, [1, 5, 5, 4], (5, 7, 3, 3), strides=[2, 2], output_shape=[9, 8]
+    ),
+    "conv transpose of one dimension": lambda net: transposed(net, [2, 5, 9], (5, 7, 4), strides=[2], pads=[1, 2]),
+    "matmul of two": lambda net: product(net, [20, 32], [32, 30]),
+    "matmul of two, odd": lambda net: product(net, [2, 9, 21], [2, 21, 5]),
+    "matmul of two, batched": lambda net: product(net, [2, 3, 17, 16], [2, 3, 16, 40]),
+    "attention": lambda net: heads(net, 20, 96, 3),
+    "attention of small heads": lambda net: heads(net, 37, 32, 2),
+    "transpose": lambda net: moved(net, [2, 5, 9, 8], "Transpose", perm=[0, 2, 3, 1]),
+    "transpose to channels of rows": lambda net: moved(net, [2, 5, 9, 8], "Transpose", perm=[1, 3, 0, 2]),
+    "transpose of two dimensions": lambda net: moved(net, [20, 33], "Transpose"),
+    "transpose of integers": lambda net: whole(net, [2, 5, 40], "Transpose", perm=[0, 2, 1]),
+    "reshape": lambda net: moved(net, [2, 32, 3, 4], "Reshape", [2, 2, 16, 12]),
+    "reshape of rows": lambda net: moved(net, [2, 6, 32], "Reshape", [12, 32]),
+    "reshape of integers": lambda net: whole(net, [2, 16, 3, 4], "Reshape", [2, 16, 12]),
+    "squeeze": lambda net: moved(net, [2, 20, 1, 4], "Squeeze", [2]),
+    "unsqueeze": lambda net: moved(net, [2, 20, 4], "Unsqueeze", [2]),
+    "flatten of a batch": lambda net: moved(net, [5, 40, 1, 1], "Flatten"),
+    "slice": lambda net: moved(net, [2, 40, 9, 8], "Slice", [1, 16, 2], [2, 36, 9], [0, 1, 2], [1, 1, 3]),
+    "slice amid a vector": lambda net: moved(net, [2, 40, 5, 4], "Slice", [7], [31], [1]),
+    "slice of every third channel": lambda net: moved(net, [1, 40, 5, 4], "Slice", [1], [40], [1], [3]),
+    "slice of integers": lambda net: whole(net, [2, 40, 5, 4], "Slice", [0, 1], [16, 4], [1, 2]),
+    "slice to the end": lambda net: moved(net, [2, 20, 9], "Slice", [-4], [2**31], [-1]),
+    "concat of rows": lambda net: net.model(
+        net.add("Concat", net.input("x0", [1, 5, 3, 4]), net.input("x1", [1, 5, 6, 4]), axis=2)
+    ),
+    "concat of whole blocks": lambda net: concat(net, [32, 16, 5]),
+    "concat of matrices": lambda net: net.model(
+        net.add("Concat", net.input("x0", [3, 20]), net.input("x1", [6, 20]), axis=0)
+    ),
+    "qlinear concat": lambda net: qlinear_concat(net, [5, 30, 1]),
+    "qlinear average pool": lambda net: qlinear(net, "QLinearAveragePool", [2, 5, 9, 8], "a", kernel_shape=[3, 2]),
+    "qlinear average pool of one dimension": lambda net: qlinear(
+        net, "QLinearAveragePool", [2, 5, 9], "a", kernel_shape=[3], strides=[2]
+    ),
+    "qgemm": lambda net: qgemm(net, [5, 20], (20, 9)),
     "flatten": lambda net: unary(net, [1, 40, 1, 1], "Flatten"),
 }
 HOST = {"concat of nine": "no pattern joins so many"}

@@ -65,7 +65,7 @@ def check(config: Config, layers: list[Layer], seed: int) -> None:
     values = {x.name: random_tensor(np.random.default_rng(seed), x)}
     for layer in layers:
         values[layer.output.name] = evaluate(layer, *(values[tensor.name] for tensor in reads(layer)))
-    offsets, workspace = place_tensors(config, layers, {x.name}, {y.name})
+    offsets, workspace = place_tensors(config, layers, {x.name}, {y.name}, {})
     places = {name: (1, offset // config.beat_bytes) for name, offset in offsets.items()}
     emitted = emit(config, layers, {IMAGES: (0, 0), **places}.__getitem__)
     section = Section("chain", emitted.instructions)
