@@ -147,6 +147,31 @@ exe.save("out.heddle")
     assert files[0] == files[1] == files[2]
 
 
+def test_shipped_backends_give_the_same_bytes_compiled_and_recalled(tmp_path):
+    """Two seeds and folders with empty caches, then a third that finds the first one's cache."""
+    model = tmp_path / "int8.onnx"
+    subprocess.run([sys.executable, "-m", "heddle", "quantize", MNIST, "--random", "2", "-o", model], check=True)
+    program = """
+import heddle
+from heddle.core.plugin import recall
+recall.WORTH = 0.0
+heddle.compile("model.onnx", ["vta", "host"]).save("out.heddle")
+"""
+    files = []
+    for seed, cache in (("0", "first"), ("1", "second"), ("2", "first")):
+        folder = tmp_path / seed
+        folder.mkdir()
+        (folder / "model.onnx").write_bytes(model.read_bytes())
+        subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=folder,
+            env={**os.environ, "PYTHONHASHSEED": seed, "HEDDLE_CACHE_DIR": str(tmp_path / cache)},
+            check=True,
+        )
+        files.append((folder / "out.heddle").read_bytes())
+    assert files[0] == files[1] == files[2]
+
+
 def test_plugins_watch_what_happens(tmp_path):
     (tmp_path / "watcher.py").write_text(
         "from heddle.core.plugin import hookimpl\n"
