@@ -81,6 +81,7 @@ class _Drawing:
     random: np.random.Generator
     beyond: Limit | None = None
     shapes: dict[str, Shape] = field(default_factory=dict)
+    held: dict[str, Sequence[float]] = field(default_factory=dict)
     values: dict[str, Value] = field(default_factory=dict)
     constants: dict[str, NDArray[Any]] = field(default_factory=dict)
     nodes: dict[int, Node] = field(default_factory=dict)
@@ -268,6 +269,8 @@ class _Drawing:
                 raise ImpossibleError(f"nothing is known to be {wanted[0]}")
             given = self.pick(samples)
             self.constants[name] = np.full(shape if shape else np.shape(given), given, value.dtype)
+        elif name in self.held:
+            self.constants[name] = np.array(self.held[name], value.dtype)
         elif fixed or (self._place(part, number) and self.pick((True, True, False))):
             self.constants[name] = constant(value.tensor, role, self._rank(part), self.random)
 
@@ -332,6 +335,10 @@ class _View:
 
     def free(self, number: int, ranks: Sequence[int]) -> Shape:
         return self.drawing.free(self._name(number), ranks)
+
+    def hold(self, number: int, values: Sequence[float]) -> None:
+        if self.drawing.settle(self._name(number), (len(values),)) == (len(values),):
+            self.drawing.held[self._name(number)] = values
 
     def wish(self, attribute: str, options: Sequence[Any]) -> Any:
         return self.drawing.choose(options, self.drawing.demands("attr", self.part.label, attribute))

@@ -29,6 +29,9 @@ class Drawing(Protocol):
     def free(self, number: int, ranks: Sequence[int]) -> Shape:
         """The shape of an operand; an open one gets any of these ranks."""
 
+    def hold(self, number: int, values: Sequence[float]) -> None:
+        """Give an open operand these values, as a constant of one axis, where the pattern's conditions say nothing."""
+
     def wish(self, attribute: str, options: Sequence[Any]) -> Any:
         """The value of an attribute: one that the pattern's conditions allow, else one of these."""
 
@@ -187,6 +190,26 @@ def transpose(d: Drawing) -> dict[str, Any]:
     return {"perm": d.wish("perm", [forward[::-1], forward, forward[1:] + forward[:1]])}
 
 
+def reshape(d: Drawing) -> dict[str, Any]:
+    """The axes reversed, joined or kept, one of them perhaps to be counted."""
+    x = d.free(0, (4, 2, 3, 1))
+    if d.present(1):
+        d.hold(1, d.pick([(-1,), x[::-1], (*x[:1], -1), (0, -1), (1, *x)]))
+    return {}
+
+
+def resize(d: Drawing) -> dict[str, Any]:
+    """Spatial axes made larger by whole factors, or to any size."""
+    x = d.free(0, (4, 3, 5))
+    factors = [d.pick((2, 1, 3)) for _ in x[2:]]
+    if d.present(2):
+        d.hold(2, (1.0, 1.0, *map(float, factors)))
+    if d.present(3):
+        odd = d.pick((0, 0, 1))
+        d.hold(3, (*x[:2], *(max(1, size * factor - odd) for size, factor in zip(x[2:], factors, strict=True))))
+    return {"mode": d.wish("mode", ["nearest", "linear"])}
+
+
 def reduction(d: Drawing) -> dict[str, Any]:
     d.free(0, (2, 3, 4))
     if d.present(1):
@@ -248,6 +271,8 @@ RULES: Mapping[str, Rule] = {
     "Clip": clip,
     "Concat": concat,
     "Transpose": transpose,
+    "Reshape": reshape,
+    "Resize": resize,
     **dict.fromkeys(("DequantizeLinear", "QuantizeLinear"), linear),
     **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd"), reduction),
 }
