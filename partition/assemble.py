@@ -84,6 +84,7 @@ def assemble(
         name=graph.name,
         placement=placement,
         cost=pricer.price(units),
+        calibration=pricer.record.digest(),
     )
     return verify_plan(plan, graph)
 

@@ -101,6 +101,11 @@ def cheapest(search: Search, by_order: Sequence[Unit], demands: Demands) -> tupl
     return best, how
 
 
+def greedy(search: Search) -> tuple[Priced, str]:
+    """The plan of the candidates that compute quicker than what would compute their nodes otherwise."""
+    return search.price(_greedy(search, search.overlaps())), "greedily"
+
+
 def _choices(overlaps: Sequence[set[int]], limit: int) -> list[Choice] | None:
     """Every set of candidates that do not overlap; None when there are more than `limit`."""
     found: list[Choice] = [frozenset()]

@@ -16,7 +16,7 @@ from heddle.partition.assemble import acyclic, merged
 from heddle.partition.candidates import Fallback, by_order, everything, reasons
 from heddle.partition.demands import Demands
 from heddle.partition.plan import Plan, duration, key_of
-from heddle.partition.pricing import Pricer
+from heddle.partition.pricing import Known, Pricer
 from heddle.partition.units import Unit, unit_of
 
 
@@ -248,11 +248,12 @@ class _Explainer:
 class _Lenient(Pricer):
     """Prices what a backend does not take yet by its declared figures."""
 
-    def region_cost(self, region: Region) -> Cost:
+    def region_cost(self, region: Region) -> Known:
         try:
             return super().region_cost(region)
         except BackendError:
-            return Cost(*roofline(region.body, self.figures(region.backend)))
+            declared = Cost(*roofline(region.body, self.figures(region.backend)))
+            return Known(declared)
 
 
 def _operators(backend: Backend) -> list[str]:

@@ -20,7 +20,8 @@ class Plan:
 
     `inputs`, `outputs` and `name` are the graph's. `constants` are those that no region holds: outputs, or read by
     nobody. `order` and `listing` are the first results of the nodes, and the constants, in the order of the graph.
-    `placement` says how places were chosen, `cost` what each region is predicted to take.
+    `placement` says how places were chosen, `cost` what each region is predicted to take; `calibration` is the digest
+    of the measurements that this depends on, empty where there were none.
     """
 
     regions: tuple[Region, ...]
@@ -33,6 +34,7 @@ class Plan:
     name: str = ""
     placement: str = "by order"
     cost: PlanPrice = field(default_factory=lambda: PlanPrice(()))
+    calibration: str = ""
 
     def inline(self) -> Graph:
         """The graph that was partitioned, put together again from the regions' bodies."""
@@ -63,9 +65,11 @@ class Plan:
     def __str__(self) -> str:
         counts = Counter(region.backend for region in self.regions for _ in region.body.nodes)
         shares = ", ".join(f"{count} nodes on {backend}" for backend, count in counts.items()) or "nothing to compute"
-        predicted = f"; predicted {duration(self.cost.seconds)}" if self.regions else ""
+        known = "predicted" if self.cost.measured is None else "measured"
+        predicted = f"; {known} {duration(self.cost.seconds)}" if self.regions else ""
+        predicted += f" with calibration {self.calibration}" if self.calibration else ""
         lines = [f"plan {self.placement}: {_plural(len(self.regions), 'region')}; {shares}{predicted}"]
-        prices = [f"; {duration(price.seconds)}" for price in self.cost.regions]
+        prices = [f"; {told(price)}" for price in self.cost.regions]
         prices += [""] * (len(self.regions) - len(prices))
         for number, region in enumerate(self.regions):
             reads = ", ".join(str(value) for value in region.body.inputs) or "nothing"
@@ -78,9 +82,11 @@ class Plan:
         return {
             "name": self.name,
             "placement": self.placement,
+            "calibration": self.calibration,
             "inputs": [value.name for value in self.inputs],
             "outputs": [value.name for value in self.outputs],
             "seconds": self.cost.seconds,
+            "measured": self.cost.measured,
             "regions": [region_json(*priced) for priced in zip(self.regions, self.cost.regions, strict=True)],
             "refusals": [refusal_json(refusal) for refusal in self.refusals],
         }
@@ -111,6 +117,8 @@ def region_json(region: Region, price: RegionPrice) -> dict[str, Any]:
             "launch": price.launch,
             "inward": price.inward,
             "outward": price.outward,
+            "predicted": price.predicted,
+            "measured": price.measured,
         },
     }
 
@@ -126,6 +134,15 @@ def refusal_json(refusal: Refusal) -> dict[str, Any]:
             {"subject": f.subject, "actual": f.actual, "takes": f.takes, "fix": f.fix} for f in refusal.failures
         ],
     }
+
+
+def told(price: RegionPrice) -> str:
+    """What a region takes, as it was predicted and, where it was, measured."""
+    if price.measured is None:
+        return duration(price.seconds)
+    moved = price.inward + price.outward
+    moving = f", {duration(moved)} of moving" if moved else ""
+    return f"{duration(price.predicted)} predicted, {duration(price.measured)} measured{moving}"
 
 
 def duration(seconds: float) -> str:

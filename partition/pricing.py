@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from heddle.core.errors import BackendError
-from heddle.core.ir import Value
+from heddle.core.ir import Graph, Value
 from heddle.core.pattern import Index, subgraph
 from heddle.core.plugin import Backend, Cost, Figures, Region, estimate, plugins
-from heddle.core.plugin.calibration import corrections
+from heddle.core.plugin.calibration import Record, parts_of, read_record, region_key
 from heddle.core.plugin.figures import bytes_of
 from heddle.core.runtime.device import HOST_MEMORY
 from heddle.partition.units import Unit
@@ -22,28 +22,59 @@ HOST: Domain = (HOST_MEMORY, "dense")
 
 @dataclass(frozen=True)
 class RegionPrice:
-    """Predicted seconds of one region: computing, starting it, bringing its inputs, taking its outputs away."""
+    """Predicted seconds of one region: computing, starting it, bringing its inputs, taking its outputs away.
+
+    `measured` is what computing and starting such a region took when it was measured, None where it never was. `error`
+    is how far predictions of its backend tend to be off: so much is added to what was not measured.
+    """
 
     compute: float
     launch: float
     inward: float
     outward: float
+    measured: float | None = None
+    error: float = 0.0
+
+    @property
+    def predicted(self) -> float:
+        """Computing and starting, by the model alone."""
+        return self.compute + self.launch
 
     @property
     def seconds(self) -> float:
-        return self.compute + self.launch + self.inward + self.outward
+        """What counts in the price of a plan."""
+        computing = self.compute * (1 + self.error) + self.launch if self.measured is None else self.measured
+        return computing + self.inward + self.outward
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a region costs, as its backend and the corrections predict it, and as it was measured."""
+
+    predicted: Cost
+    measured: float | None = None
+    error: float = 0.0
+
+    @property
+    def cost(self) -> Cost:
+        """The cost to choose by: the measured one, or the predicted one and as much again as it tends to be off by."""
+        if self.measured is not None:
+            return Cost(max(0.0, self.measured - self.predicted.launch), min(self.measured, self.predicted.launch))
+        return Cost(self.predicted.compute * (1 + self.error), self.predicted.launch)
 
 
 @dataclass(frozen=True)
 class PlanPrice:
-    """Predicted seconds of a plan, region by region, run one after another."""
+    """Predicted seconds of a plan, region by region, run one after another; `measured` where it once was as a whole."""
 
     regions: tuple[RegionPrice, ...]
     fits: bool = True
+    measured: float | None = None
 
     @property
     def seconds(self) -> float:
-        return sum(region.seconds for region in self.regions)
+        """What counts: what was measured, where it was."""
+        return sum(region.seconds for region in self.regions) if self.measured is None else self.measured
 
 
 @dataclass(eq=False)
@@ -53,7 +84,8 @@ class Pricer:
     index: Index
     backends: Sequence[Backend]
     memory: dict[str, int] = field(default_factory=dict)
-    _known: dict[tuple[str, frozenset[int]], Cost] = field(default_factory=dict)
+    record: Record = field(default_factory=read_record)
+    _known: dict[tuple[str, frozenset[int]], Known] = field(default_factory=dict)
     _figures: dict[str, Figures] = field(default_factory=dict)
 
     def figures(self, backend: str) -> Figures:
@@ -87,22 +119,40 @@ class Pricer:
         if (figures.memory, figures.layout) == HOST:
             return 0.0
         relaid = 0.0 if figures.layout == "dense" else 2 * nbytes / figures.bandwidth
-        return relaid + (0.0 if figures.link is None else figures.link.seconds(nbytes))
+        link = self.record.links.get(backend, figures.link)
+        return relaid + (0.0 if link is None else link.seconds(nbytes))
 
     def cost(self, unit: Unit) -> Cost:
-        """What the unit's backend says that it costs, or what a plugin that overrides costs says instead."""
+        """What the unit is expected to cost, among regions of other backends."""
+        cost = self.known(unit).cost
+        return replace(cost, launch=cost.launch + self.dispatch(unit.backend))
+
+    def dispatch(self, backend: str) -> float:
+        """What a region takes that the executable could run by itself, where it runs among others."""
+        return self.record.dispatch if self._backend(backend).takes_all else 0.0
+
+    def known(self, unit: Unit) -> Known:
+        """What is known of the unit's cost; asked for once for each set of nodes."""
         key = (unit.backend, frozenset(id(node) for node in unit.nodes))
         if key not in self._known:
-            body = subgraph(self.index.graph, unit.nodes, f"{unit.backend}.priced")
-            self._known[key] = self.region_cost(Region(body.name, unit.backend, body, unit.matches))
+            region = Region(f"{unit.backend}.priced", unit.backend, self._body(unit), unit.matches)
+            self._known[key] = self.region_cost(region)
         return self._known[key]
 
-    def region_cost(self, region: Region) -> Cost:
-        cost = estimate(self._backend(region.backend), region)
-        correction = corrections().get(region.backend)
-        cost = cost if correction is None else correction.applied(cost)
-        overriding = plugins().manager.hook.heddle_cost(backend=region.backend, region=region, cost=cost)
-        return cost if overriding is None else overriding
+    def region_cost(self, region: Region) -> Known:
+        """What its backend says that it costs, corrected and measured, or what a plugin says instead."""
+        backend = self._backend(region.backend)
+        measured = self.record.measured(backend, region.body)
+        predicted, error = self.corrected(backend, region, estimate(backend, region))
+        overriding = plugins().manager.hook.heddle_cost(backend=region.backend, region=region, cost=predicted)
+        return Known(predicted, measured, error) if overriding is None else Known(overriding)
+
+    def corrected(self, backend: Backend, region: Region, cost: Cost) -> tuple[Cost, float]:
+        """An estimate as the record corrects it, and how far it is then off, typically."""
+        correction = self.record.corrections.get(backend.name)
+        if correction is None:
+            return cost, 0.0
+        return Cost(correction.seconds(parts_of(backend, region, cost)), correction.launch), correction.error
 
     def price(self, units: Sequence[Unit]) -> PlanPrice:
         """The price of units that are regions: computing and starting each, moving each value once to each domain."""
@@ -132,9 +182,28 @@ class Pricer:
             leave(value)
         prices = []
         for number, unit in enumerate(units):
-            cost = self.cost(unit)
-            prices.append(RegionPrice(cost.compute, cost.launch, inward[number], outward[number]))
-        return PlanPrice(tuple(prices), self._fits(units))
+            known = self.known(unit)
+            dispatch = self.dispatch(unit.backend) if len(units) > 1 else 0.0
+            compute, launch = known.predicted.compute, known.predicted.launch + dispatch
+            measured = None if known.measured is None else known.measured + dispatch
+            prices.append(RegionPrice(compute, launch, inward[number], outward[number], measured, known.error))
+        sizes = [(unit.backend, len(unit.nodes)) for unit in units]
+        whole = self.record.whole(sizes, lambda: map(self._key, units))
+        return PlanPrice(tuple(prices), self._fits(units), whole)
+
+    def _key(self, unit: Unit) -> str:
+        return region_key(self._backend(unit.backend), self._body(unit))
+
+    def _body(self, unit: Unit) -> Graph:
+        """What a unit computes, with what others want of it as outputs."""
+        inside = {id(node) for node in unit.nodes}
+        outputs = [
+            value
+            for node in unit.owned
+            for value in node.results
+            if value in self.index.outputs or self.index.readers_outside(value, inside)
+        ]
+        return subgraph(self.index.graph, unit.nodes, f"{unit.backend}.priced", outputs)
 
     def _fits(self, units: Sequence[Unit]) -> bool:
         for name in dict.fromkeys(unit.backend for unit in units):

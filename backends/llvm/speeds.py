@@ -6,7 +6,7 @@ from heddle.core.codegen.target import Target
 from heddle.core.plugin import Figures
 
 _CLOCK = 3e9
-"""Cycles per second of a server's core at work. Not read from the machine: it changes by the moment, and plans with it."""
+"""Cycles per second of a core at work; not read from the machine, where it changes by the moment, and plans with it."""
 
 _KERNELS = 0.7
 """The share of the peak that kernels of contractions reach."""
@@ -19,7 +19,7 @@ _LAUNCH = 2e-6
 
 
 def figures_of(target: Target) -> Figures:
-    """The figures of one core: fused multiply-adds of floats in its vectors, byte products where they are instructions."""
+    """The figures of one core: multiply-adds of floats in its vectors, products of bytes where there are such."""
     begun = _KERNELS * _CLOCK * target.multiplies_per_cycle * (2 if target.fused else 1)
     operations = {"*": begun * target.lanes(4), "float64": begun * target.lanes(8), "int64": begun * target.lanes(8)}
     if target.vnni:

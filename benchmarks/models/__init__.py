@@ -16,7 +16,7 @@ from onnx import ModelProto
 from benchmarks.models.net import Array, Net
 from benchmarks.models.quantized import quantize
 from benchmarks.models.transformers import bert, vit
-from benchmarks.models.vision import mlp, mobilenet_v2, resnet, squeezenet
+from benchmarks.models.vision import densenet, mlp, mobilenet_v2, resnet, squeezenet
 
 BUILDERS: dict[str, Callable[[Net], None]] = {
     "mlp": mlp,
@@ -30,6 +30,9 @@ BUILDERS: dict[str, Callable[[Net], None]] = {
 }
 
 NAMES = tuple(BUILDERS)
+"""The models of the comparisons with other runtimes."""
+
+BUILDERS["densenet121"] = lambda net: densenet(net, (6, 12, 24, 16), growth=32)
 
 
 def build(name: str) -> ModelProto:

@@ -150,3 +150,44 @@ def squeezenet(net: Net) -> None:
         inputs = 2 * expand
     x = relu(net, conv(net, x, "f.13", (inputs, 1000), 1, gain=1.0), "f.14")
     net.finish(pooled(net, x), 1, 1000)
+
+
+def batch_norm(net: Net, x: str, scope: str, channels: int) -> str:
+    parts = [
+        net.weight(f"{scope}.weight", channels, scale=0.1, offset=1.0),
+        net.weight(f"{scope}.bias", channels, scale=0.05),
+        net.weight(f"{scope}.running_mean", channels, scale=0.05),
+        net.weight(f"{scope}.running_var", channels, scale=0.05, offset=1.0),
+    ]
+    return net.op("BatchNormalization", [x, *parts], scope, epsilon=1e-5, momentum=0.9, training_mode=0)
+
+
+def average_pool(net: Net, x: str, scope: str) -> str:
+    return net.op(
+        "AveragePool", [x], scope, ceil_mode=0, count_include_pad=1, kernel_shape=[2, 2], pads=[0] * 4, strides=[2, 2]
+    )
+
+
+def densenet(net: Net, depths: Sequence[int], growth: int) -> None:
+    """Here a BatchNorm comes before its convolution, behind a Concat, and cannot be folded into one."""
+    x = net.input(np.float32, 1, 3, 224, 224)
+    x = relu(net, conv(net, x, "f/conv0", (3, 64), 7, 2, gain=1.0), "f/relu0")
+    x = max_pool(net, x, "f/pool0", pad=1, ceil=0)
+    inputs = 64
+    for block, depth in enumerate(depths, 1):
+        features = [x]
+        for layer in range(1, depth + 1):
+            scope = f"f/block{block}/layer{layer}"
+            joined = x if len(features) == 1 else net.op("Concat", features, scope, axis=1)
+            normed = relu(net, batch_norm(net, joined, f"{scope}/norm1", inputs), f"{scope}/relu1")
+            narrow = conv(net, normed, f"{scope}/conv1", (inputs, 4 * growth), 1)
+            narrow = relu(net, narrow, f"{scope}/relu2")
+            features.append(conv(net, narrow, f"{scope}/conv2", (4 * growth, growth), 3, gain=1.0))
+            inputs += growth
+        x = net.op("Concat", features, f"f/block{block}", axis=1)
+        scope = f"f/transition{block}"
+        x = relu(net, batch_norm(net, x, f"{scope}/norm", inputs), f"{scope}/relu")
+        if block < len(depths):
+            x = average_pool(net, conv(net, x, f"{scope}/conv", (inputs, inputs // 2), 1, gain=1.0), f"{scope}/pool")
+            inputs //= 2
+    net.finish(linear(net, pooled(net, x), "classifier", inputs, 1000, gain=1.0), 1, 1000)

@@ -63,12 +63,34 @@ def roofline(body: Graph, figures: Figures) -> tuple[float, float]:
     Values that stay inside the graph are counted as kept near: only what crosses the border, and constants, go
     through memory.
     """
+    return sum(by_family(body, figures).values()), figures.launch
+
+
+def by_family(body: Graph, figures: Figures) -> dict[str, float]:
+    """The roofline's seconds of computing, told apart by the family of the operators; families that are absent lack."""
     near = {value for node in body.nodes for value in node.results}.difference(body.outputs)
-    seconds = 0.0
+    seconds: dict[str, float] = {}
     for node in body.nodes:
         touched = sum(bytes_of(value) for value in (*node.operands, *node.results) if value not in near)
-        seconds += max(_operations(node) / figures.speed(element_type(node)), touched / figures.bandwidth)
-    return seconds, figures.launch
+        taken = max(_operations(node) / figures.speed(element_type(node)), touched / figures.bandwidth)
+        seconds[family(node)] = seconds.get(family(node), 0.0) + taken
+    return seconds
+
+
+def border(body: Graph, figures: Figures) -> float:
+    """Seconds that the inputs and outputs of a graph take through the device's memory."""
+    return sum(map(bytes_of, (*body.inputs, *body.outputs))) / figures.bandwidth
+
+
+def family(node: Node) -> str:
+    """Which operators are quick or slow together on a device, as far as a roofline goes."""
+    if node.op in _MOVES:
+        return "movement"
+    if node.op not in _CONTRACTIONS:
+        return "elementwise"
+    if "Conv" not in node.op:
+        return "product"
+    return "convolution" if node.attrs.get("group", 1) == 1 else "grouped"
 
 
 def work_of(node: Node) -> Work:

@@ -16,7 +16,9 @@ Backends = Annotated[
     str,
     typer.Option("--backends", "-b", help="Backends, separated by commas; the first that takes a node gets it."),
 ]
-Place = Annotated[str, typer.Option(help="How parts are given to backends: `order`, or `cost` by modelled time.")]
+Place = Annotated[
+    str, typer.Option(help="How parts are given to backends: `order`, `greedy`, or `cost` by modelled time.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="BACKEND.FIELD=VALUE", help="An option of a backend, as `vta.config=large`."),

@@ -1,64 +1,101 @@
-"""`heddle calibrate`: measures regions on this machine's devices, and corrects what backends estimate."""
+"""`heddle calibrate`: measures regions and links of this machine's devices, and corrects what backends estimate."""
 
 from __future__ import annotations
 
-import statistics
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import Progress
 
 import heddle
 from heddle.commands import arguments
-from heddle.commands.display import OUT, print_json, print_table
-from heddle.commands.random_inputs import random_inputs
+from heddle.commands.display import ERR, OUT, print_json, print_table
 from heddle.compiler import open_backends
-from heddle.core.plugin import Region, estimate
-from heddle.core.plugin.calibration import Correction, Sample, refit, write_record
+from heddle.core.plugin.calibration import Record, write_record
+from heddle.measure.calibrating import Calibration, Effort
+from heddle.measure.fitting import Sample
+from heddle.measure.timing import CLOCKS
 from heddle.partition.plan import duration
+
+_DEFAULT = Effort()
 
 
 def command(
     models: Annotated[list[Path], typer.Argument(help="ONNX models to measure.", metavar="MODEL.onnx...")],
     backends: arguments.Backends = "host",
-    repeat: Annotated[int, typer.Option(min=1, help="Run each so many times; the median counts.")] = 9,
+    set_: arguments.Settings = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Time each region so often; the median counts.")] = _DEFAULT.rounds,
+    seconds: Annotated[float, typer.Option(min=0.0, help="For so long each time.")] = _DEFAULT.seconds,
+    clock: Annotated[str, typer.Option(help="`wall`, or `cpu` on a machine that others use too.")] = _DEFAULT.clock,
+    pieces: Annotated[
+        int, typer.Option(min=0, help="Measure so many nodes and matches by themselves, the heaviest of each model.")
+    ] = _DEFAULT.pieces,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The record; in the cache by default.")] = None,
     json: arguments.AsJson = False,
 ) -> None:
-    """Run models region by region, hold the times against the estimates, and write corrections for `--place cost`.
+    """Measure models region by region, and the links to devices; `--place cost` prices by what was measured.
+
+    The plans on the host alone, by order and greedily are measured, pieces of the model, and then the plans by cost
+    until one is chosen whose regions are all measured. The record takes the place of the one before; it is read from
+    HEDDLE_CALIBRATION, else from the cache. `heddle explain` shows predictions beside measurements.
 
     Examples:
 
         heddle calibrate model.onnx
 
-        heddle calibrate model.onnx other.onnx --backends onednn,host --json
+        heddle calibrate model.onnx other.onnx --backends onednn,host --clock cpu --json
     """
-    opened = {backend.name: backend for backend in open_backends(arguments.names(backends))}
-    samples: list[Sample] = []
-    for model in models:
-        plan = heddle.plan(model, list(opened.values()))
-        with heddle.compile(model, list(opened.values())) as executable:
-            inputs = random_inputs(executable.inputs)
-            executable(**inputs)
-            steps = executable.profile(**inputs, repeat=repeat).steps
-        for region in plan.regions:
-            times = [s.wall if s.modelled is None else s.modelled for s in steps if s.name == region.name]
-            if times:
-                predicted = estimate(opened[region.backend], Region(region.name, region.backend, region.body)).compute
-                samples.append(Sample(region.backend, region.name, predicted, statistics.median(times)))
-    found = refit(samples)
-    path = write_record(found, output)
+    if clock not in CLOCKS:
+        raise heddle.HeddleError(f"calibrate: the clock is {clock!r}, it is {' or '.join(map(repr, CLOCKS))}")
+    opened = open_backends(arguments.names(backends), arguments.settings(set_))
+    with Progress(console=ERR, transient=True) as bar:
+        task = bar.add_task("calibrate", total=None)
+        effort = Effort(rounds, seconds, clock, pieces)
+        calibration = Calibration(opened, effort=effort, tell=lambda what: bar.update(task, description=what))
+        calibration.measure_links()
+        for model in models:
+            calibration.measure(model.stem, model)
+    record = calibration.record
+    path = write_record(record, output)
     if json:
-        corrected = {name: {"scale": c.scale, "launch": c.launch} for name, c in found.items()}
-        print_json({"record": str(path), "corrections": corrected, "samples": [vars(s) for s in samples]})
+        print_json(
+            {
+                "path": str(path),
+                "digest": record.digest(),
+                "record": record.json(),
+                "samples": [vars(sample) for sample in calibration.samples],
+                "settled": calibration.settled,
+            }
+        )
         return
+    _show(calibration.samples, record)
+    for model_name, settled in calibration.settled.items():
+        if not settled:
+            OUT.print(f"{model_name}: after {effort.plans} plans by cost, the last has regions that are not measured")
+    OUT.print(f"\nwritten to {path}, digest {record.digest()}", highlight=False, soft_wrap=True)
+
+
+def _show(samples: list[Sample], record: Record) -> None:
+    rows = []
+    for sample in samples:
+        correction = record.corrections[sample.backend]
+        corrected = correction.seconds(sample.parts) + correction.launch
+        times = (sample.predicted, corrected, sample.measured)
+        rows.append((sample.region, sample.backend, str(sample.nodes), *map(duration, times)))
+    print_table("", ("region", "backend", "nodes", "declared", "corrected", "measured"), rows)
+    OUT.print()
+    links = [(name, duration(link.latency), f"{link.bandwidth / 1e9:.3g} GB/s") for name, link in record.links.items()]
+    if links:
+        print_table("", ("link", "latency", "bandwidth"), links)
+        OUT.print()
     rows = [
-        (s.region, s.backend, duration(s.predicted), duration(s.measured), duration(_corrected(found, s)))
-        for s in samples
+        (
+            name,
+            duration(correction.launch),
+            f"{correction.error:.0%}",
+            ", ".join(f"{part} x{scale:.2f}" for part, scale in correction.scales.items()),
+        )
+        for name, correction in record.corrections.items()
     ]
-    print_table("", ("region", "backend", "predicted", "measured", "corrected"), rows)
-    OUT.print(f"\nwritten to {path}", highlight=False, soft_wrap=True)
-
-
-def _corrected(found: dict[str, Correction], sample: Sample) -> float:
-    return found[sample.backend].applied(heddle.Cost(sample.predicted)).seconds
+    print_table("", ("backend", "launch", "typical error", "corrections"), rows)

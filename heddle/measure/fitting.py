@@ -1,0 +1,59 @@
+"""Corrections from measurements: for each part of an estimate the factor that fits the seconds of many regions best."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import nnls
+
+from heddle.core.plugin.calibration import BORDER, Correction
+
+_PULL = 0.02
+"""How strongly factors that few regions speak of are pulled to what holds of all."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One region that was measured: the parts of its backend's estimate, and the seconds that it took."""
+
+    backend: str
+    region: str
+    nodes: int
+    parts: dict[str, float]
+    measured: float
+
+    @property
+    def predicted(self) -> float:
+        """What the backend estimated for computing."""
+        return sum(seconds for part, seconds in self.parts.items() if part != BORDER)
+
+
+def refit(samples: Sequence[Sample]) -> dict[str, Correction]:
+    """For each backend the correction with the least relative error over its samples; no factor is negative."""
+    return {
+        backend: _fitted([sample for sample in samples if sample.backend == backend and sample.measured > 0])
+        for backend in sorted({sample.backend for sample in samples if sample.measured > 0})
+    }
+
+
+def _fitted(samples: Sequence[Sample]) -> Correction:
+    parts = sorted({part for sample in samples for part in sample.parts})
+    usual = statistics.median(sample.measured / max(sample.predicted, 1e-12) for sample in samples)
+    least = min(sample.measured for sample in samples)
+    rows = [
+        [*(sample.parts.get(part, 0.0) * usual / sample.measured for part in parts), least / sample.measured]
+        for sample in samples
+    ]
+    wanted = [1.0] * len(samples)
+    for number in range(len(parts) + 1):
+        expected = float(number < len(parts) and parts[number] != BORDER)
+        rows.append([_PULL * (place == number) for place in range(len(parts) + 1)])
+        wanted.append(_PULL * expected)
+    *factors, launch = nnls(np.array(rows), np.array(wanted))[0]
+    scales = {part: float(factor) * usual for part, factor in zip(parts, factors, strict=True)}
+    fitted = Correction(scales, float(launch) * least)
+    errors = [abs((fitted.seconds(s.parts) + fitted.launch) / s.measured - 1) for s in samples]
+    return Correction(fitted.scales, fitted.launch, statistics.median(errors))
