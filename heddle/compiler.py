@@ -194,7 +194,8 @@ class _Job:
             graph = optimised
         courses = Courses(partial(optimize, passes=outline_passes()), lambda part: self._schedule(part))
         graph = courses.prepare(graph)
-        return courses.course(graph, cut(graph))
+        stages = cut(graph)
+        return self._schedule(graph) if is_whole(stages) else courses.course(graph, stages)
 
     def _is_whole(self, graph: Graph) -> bool:
         return is_whole(cut(graph)) and not any(node.op in COUNTED for node in graph.nodes)

@@ -76,10 +76,10 @@ def summarise(name: str, inputs: Sequence[Spec], outputs: Sequence[Spec], progra
     return Summary(name, tuple(inputs), tuple(outputs), tuple(_regions(program)) if program else ())
 
 
-def _regions(schedule: Schedule, prefix: str = "") -> Iterator[RegionSummary]:
+def _regions(schedule: Schedule) -> Iterator[RegionSummary]:
     for step in schedule.steps:
         yield RegionSummary(
-            prefix + step.name,
+            step.name,
             step.artifact.backend,
             step.artifact.device,
             step.artifact.nodes,
@@ -96,7 +96,7 @@ def _regions_of(course: Course) -> Iterator[RegionSummary]:
     """The regions of every part, as it was compiled first."""
     for part in course.parts:
         for _, schedule in part.made[:1]:
-            yield from _regions(schedule, f"{part.name}.")
+            yield from _regions(schedule)
 
 
 def _turns_of(course: Course, depth: int = 0) -> Iterator[str]:
@@ -104,7 +104,9 @@ def _turns_of(course: Course, depth: int = 0) -> Iterator[str]:
     for step in course.steps:
         if isinstance(step, Part):
             needs = f", for each value of {', '.join(step.by_value)}" if step.by_value else ""
-            yield f"{'  ' * depth}{step.name}: machine code, compiled {len(step.made)} times{needs}"
+            count = len(step.made)
+            state = "compiled when it is reached" if not count else f"compiled for {count} case{'s' * (count > 1)}"
+            yield f"{'  ' * depth}{step.name}: machine code, {state}{needs}"
             continue
         gives = ", ".join(name for name in step.outputs if name is not None)
         yield f"{'  ' * depth}{step.op} -> {gives}: the runtime"
