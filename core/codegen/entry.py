@@ -12,7 +12,7 @@ from heddle.core.codegen.memory import Place
 from heddle.core.codegen.modes import flushing
 from heddle.core.codegen.pieces import lane
 from heddle.core.codegen.target import Target
-from heddle.core.codegen.team import TOGETHER
+from heddle.core.codegen.team import RECORD, TOGETHER
 from heddle.core.codegen.values import I8, I32, I64, PTR, Value, constant
 from heddle.core.runtime.abi import ENTRY
 
@@ -59,7 +59,8 @@ def entry(calls: Sequence[Invocation], constants: Sequence[str], target: Target,
                 jobs.append(_job(f"heddle.job{len(jobs)}", call, constants, target, scratch))
                 job = Value(f"@{jobs[-1].name}", PTR)
                 division = [constant(number, I64) for number in (call.division.count, call.division.most)]
-                f.call(TOGETHER, None, [f["team"], job, frame, *division])
+                record = Value(f"@heddle.record{len(jobs)}", PTR)
+                f.call(TOGETHER, None, [f["team"], job, frame, *division, record])
                 continue
             pointers = [_pointer(f, tables, place, offset, constants) for place, offset in call.arguments]
             result = _call(f, call, tables, pointers)
@@ -68,7 +69,8 @@ def entry(calls: Sequence[Invocation], constants: Sequence[str], target: Target,
                 f.leave(done, f.compare("ne", result, constant(0, I32)))
         f.leave(done)
     f.give(f.get(status))
-    return module([*jobs, f], target.triple)
+    records = "\n".join(f"@heddle.record{number + 1} = internal global {RECORD}" for number in range(len(jobs)))
+    return module([*jobs, f], target.triple, records)
 
 
 def _job(name: str, call: Invocation, constants: Sequence[str], target: Target, scratch: Scratch) -> Function:

@@ -3,6 +3,11 @@
 The caller opens a job, does what it can claim of it, closes it, and waits for those who joined it while it was open. A
 helper that is late is not waited for: its part is done by the others. Who has nothing to do looks for a while, then
 sleeps until it is woken.
+
+A processor that others want as well may stop a helper in the middle of a piece, and then all wait. So the caller keeps
+account. Of each job it has a record of what it takes alone, which is renewed from time to time; what a job took with
+helpers is held against that. When the savings of the last jobs fall below zero, the caller works alone for a while, by
+which what was lost becomes little.
 """
 
 from __future__ import annotations
@@ -17,11 +22,16 @@ from heddle.core.codegen.values import I1, I8, I32, I64, PTR, Type, Value, const
 from heddle.core.runtime.abi import HELP, SERVICES, TEAM_SERVICES, TEAM_THREADS
 
 TOGETHER = "heddle.together"
-"""`(team, job, frame, count, most)` runs `job(frame, share)` on all threads of a team that come; see `Division`."""
+"""`(team, job, frame, count, most, record)` runs `job(frame, share)` on all threads of a team that come; `count` and
+`most` are those of a `Division`, `record` is a `RECORD` of this job's own, which is kept from run to run."""
+
+RECORD = "[2 x i64] zeroinitializer, align 16"
+"""How often a job was run, and what it takes alone."""
 
 # Fields of a team by their bytes; what different threads write lies in lines of its own.
 _STATE, _NEXT, _BELL, _SLEEPERS = 0, 128, 256, 260
 _JOB, _FRAME, _COUNT, _MOST, _MODES = 384, 392, 400, 408, 416
+_CREDIT, _ALONE_UNTIL = 448, 456
 
 # The state: how many helpers are at the job, whether it may be joined, whether the caller sleeps until they are done,
 # and the job's number.
@@ -29,6 +39,16 @@ _WITHIN, _OPEN, _WAITING, _JOB_SHIFT = 0xFF, 0x100, 0x200, 10
 
 _PATIENCE = 3000
 """How often a thread looks before it sleeps; on most processors a look takes some ten nanoseconds."""
+
+_PENANCE = 100
+"""After a loss the caller works alone for so many times as long."""
+_MEMORY = 64
+"""Over about so many jobs savings count, so that good times do not hide bad ones for long."""
+
+_RATE = 4
+"""What a run adds to the record of its job is one part in so many."""
+_RENEWED = 64
+"""One run in so many is done alone, for the record; the second one is as well, since the first finds caches cold."""
 
 _FUTEX = {True: 202, False: 98}
 """The number of the system call, of x86-64 and of others."""
@@ -60,11 +80,28 @@ def _claim() -> Function:
 
 
 def _together(target: Target) -> Function:
-    parameters = [("team", "ptr"), ("job", "ptr"), ("frame", "ptr"), ("count", "i64"), ("most", "i64")]
+    parameters = [
+        ("team", "ptr"),
+        ("job", "ptr"),
+        ("frame", "ptr"),
+        ("count", "i64"),
+        ("most", "i64"),
+        ("record", "ptr"),
+    ]
     f = Function(TOGETHER, parameters)
     team, state = f["team"], _at(f, f["team"], _STATE)
     with f.when(f.compare("eq", team, NOBODY)):
         f.call_pointer(f["job"], None, [f["frame"], NOBODY])
+        f.give()
+    opened = _clock(f, target)
+    runs, alone = f["record"], f.gep(f["record"], 1, I64)
+    number, typical = _read(f, I64, runs), _read(f, I64, alone)
+    _write(f, f.add(number, constant(1, I64)), runs)
+    resting = f.compare("slt", opened, f.load(I64, _at(f, team, _ALONE_UNTIL)))
+    again = f.compare("eq", f.binary("urem", number, constant(_RENEWED, I64)), constant(1, I64))
+    with f.when(f.binary("or", resting, again)):
+        f.call_pointer(f["job"], None, [f["frame"], NOBODY])
+        _write(f, _renewed(f, typical, f.sub(_clock(f, target), opened)), alone)
         f.give()
     for field, value in ((_JOB, f["job"]), (_FRAME, f["frame"]), (_COUNT, f["count"]), (_MOST, f["most"])):
         f.store(value, _at(f, team, field))
@@ -85,8 +122,30 @@ def _together(target: Target) -> Function:
             asleep = f.binary("or", seen, _word(_WAITING))
             with f.when(_exchange(f, state, seen, asleep)):
                 _futex(f, target, team, state, _WAIT, asleep)
+    with f.when(f.compare("ne", typical, constant(0, I64))):
+        now = _clock(f, target)
+        _settle(f, team, f.sub(typical, f.sub(now, opened)), now)
     f.give()
     return f
+
+
+def _renewed(f: Function, typical: Value, took: Value) -> Value:
+    """What a job takes alone, by the record so far and a further run: an outlier counts little."""
+    bounded = f.intrinsic("umin", took, f.add(typical, typical))
+    moved = f.add(typical, f.binary("sdiv", f.sub(bounded, typical), constant(_RATE, I64)))
+    return f.select(f.compare("eq", typical, constant(0, I64)), took, moved)
+
+
+def _settle(f: Function, team: Value, gain: Value, now: Value) -> None:
+    """Add to the account what a job has gained, and let the caller work alone for a while if it shows a loss."""
+    account = _at(f, team, _CREDIT)
+    before = f.load(I64, account)
+    credit = f.add(f.sub(before, f.binary("sdiv", before, constant(_MEMORY, I64))), gain)
+    loss = f.compare("slt", credit, constant(0, I64))
+    f.store(f.select(loss, constant(0, I64), credit), account)
+    with f.when(loss):
+        alone = f.mul(f.neg(credit), constant(_PENANCE, I64))
+        f.store(f.add(now, alone), _at(f, team, _ALONE_UNTIL))
 
 
 def _help(target: Target) -> Function:
@@ -126,6 +185,11 @@ def _take_part(f: Function, team: Value, lane: Value, job: Value, frame: Value) 
     f.store(lane, f.gep(share, 1, I64))
     f.store(team, f.gep(share, 2, I64))
     f.call_pointer(job, None, [frame, share])
+
+
+def _clock(f: Function, target: Target) -> Value:
+    """A time in the processor's own unit; only ratios of such times are used."""
+    return f.call("llvm.readcyclecounter" if target.x86 else "llvm.readsteadycounter", I64, [])
 
 
 def _joinable(f: Function, state: Value, helped: Value) -> Value:
