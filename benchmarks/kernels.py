@@ -85,7 +85,7 @@ def gemms(target: Target, tune: bool, rng: np.random.Generator) -> Iterator[Case
         def build(schedule: gemm.Schedule, problem: gemm.Gemm = problem, tail: Tail = tail,
                   arrays: tuple[Array, ...] = (a, b, bias)) -> Callable[[int], None]:  # fmt: skip
             a, b, bias = (aligned(x) for x in arrays)
-            packed = gemm.pack(b, target, schedule)
+            packed = gemm.pack(b, problem, target, schedule)
             out = aligned(np.zeros((problem.m, problem.n), np.float32))
             sets = [[a, aligned(packed), out, bias, out] for _ in range(_sets(packed))]
             return repeated(gemm.gemm("kernel", target, problem, schedule, tail), target, sets)

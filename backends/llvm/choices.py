@@ -77,8 +77,8 @@ class Choices:
         return list(_candidates(problem, self.target, self._filtered(problem), self.default(problem)))
 
     def _filtered(self, problem: Kernel) -> bool:
-        """Whether minimal filtering is allowed and possible."""
-        if self.strict or not isinstance(problem, conv.Conv) or not problem.source.scalar.floating:
+        """Whether minimal filtering is allowed and possible: of floats it rounds otherwise, of bytes it is exact."""
+        if not isinstance(problem, conv.Conv) or (self.strict and problem.source.scalar.floating):
             return False
         return winograd.applies(problem)
 

@@ -6,11 +6,15 @@ are of words, and bytes are held in 16 bits each.
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 from heddle.core.codegen.llvm import Function
 from heddle.core.codegen.narrow import storage_type
 from heddle.core.codegen.target import Target
 from heddle.core.codegen.values import I8, I16, Type, Value, constant
 from heddle.core.ir.types import DType
+from numpy.typing import NDArray
 
 BYTES = ("uint8", "int8")
 
@@ -41,6 +45,16 @@ def release(f: Function, target: Target, dtype: DType, held: Value) -> Value:
 def held_number(target: Target, dtype: DType, number: int) -> int:
     """What an image holds for a known number."""
     return number + 128 if target.vnni and dtype.name == "int8" else number
+
+
+def largest_sum(weights: NDArray[Any], dtype: DType, target: Target) -> int:
+    """The greatest magnitude that a sum of held numbers times each filter's weights can have."""
+    filters = weights.reshape(len(weights), -1).astype(np.int64)
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    least, most = held_number(target, dtype, int(low)), held_number(target, dtype, int(high))
+    positive, negative = np.maximum(filters, 0).sum(1), np.minimum(filters, 0).sum(1)
+    extremes = (positive * most + negative * least, positive * least + negative * most)
+    return int(max(np.abs(extreme).max(initial=0) for extreme in extremes))
 
 
 def _biased(f: Function, value: Value) -> Value:

@@ -14,7 +14,7 @@ import numpy as np
 from heddle.backends.llvm.choices import Choices
 from heddle.backends.llvm.convolutions import F32, Sliding, is_direct, sliding_of
 from heddle.backends.llvm.fusion import Uses, identity, is_pointwise, read_by
-from heddle.backends.llvm.held import held_number, held_type, hold, release
+from heddle.backends.llvm.held import held_number, held_type, hold, largest_sum, release
 from heddle.backends.llvm.products import located
 from heddle.backends.llvm.tails import dequantizing, fits, operands_of, tail_of
 from heddle.core.codegen.affine import flatten, of_axis
@@ -406,7 +406,8 @@ class Layouts:
     ) -> None:
         assert sliding.weights is not None
         weights, target = self.tables[sliding.weights], self.target
-        problem = conv.Conv(source.image, out.image, sliding.window, sliding.groups)
+        small = sliding.quantized is not None and largest_sum(weights, sliding.source.dtype, target) < 1 << 25
+        problem = conv.Conv(source.image, out.image, sliding.window, sliding.groups, small)
         if sliding.quantized is not None:
             tail, before = self._dequantizing(sliding, weights, tail)
             pointers = [*before, *pointers]

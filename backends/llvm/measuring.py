@@ -53,7 +53,7 @@ def _built(problem: Kernel, schedule: Schedule, target: Target) -> tuple[list[Fu
     if isinstance(problem, gemm.Gemm):
         assert isinstance(schedule, gemm.Schedule)
         if problem.b is None:
-            packed = gemm.pack(np.ones((problem.k, problem.n), np.float32), target, schedule)
+            packed = gemm.pack(np.ones((problem.k, problem.n), np.float32), problem, target, schedule)
             problem = gemm.Gemm(**{**vars(problem), "b_batch": (0,) * len(problem.batch)})
         else:
             extents, strides = (problem.k, problem.n), problem.b

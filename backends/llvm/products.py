@@ -161,7 +161,7 @@ def kernel_of(
     weights = right.value
     offset = right.origin * 4
     if constant is not None:
-        packed, steps = _packed(constant, right, batch, product.depth, n, target, schedule)
+        packed, steps = _packed(constant, right, batch, product.depth, n, problem, target, schedule)
         weights = names.fresh(f"{right.value.name}.packed", TensorType(packed.dtype, packed.shape))
         tables[weights] = packed
         offset = 0
@@ -205,6 +205,7 @@ def _packed(
     batch: Sequence[_Dimension],
     depth: Axis,
     n: _Dimension | None,
+    problem: gemm.Gemm,
     target: Target,
     schedule: gemm.Schedule,
 ) -> tuple[Array, tuple[int, ...]]:
@@ -216,7 +217,7 @@ def _packed(
     strides = [right.steps[d.axis] * size for d in varying]
     strides += [right.steps[depth] * size, right.steps[n.axis] * size if n else size]
     view = np.lib.stride_tricks.as_strided(flat[right.origin :], shape, strides, writeable=False)
-    panels = [gemm.pack(matrix, target, schedule) for matrix in view.reshape(-1, *shape[-2:])]
+    panels = [gemm.pack(matrix, problem, target, schedule) for matrix in view.reshape(-1, *shape[-2:])]
     step = panels[0].size
     steps: list[int] = []
     for d in reversed(batch):

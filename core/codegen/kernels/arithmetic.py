@@ -15,7 +15,8 @@ class Arithmetic:
     """A step takes `depth` neighbours along the reduction from one row of A and, for each lane, as many from B.
 
     `a` and `b` are the element types; `a_step` is the scalar that a step loads from A and broadcasts, `b_step` the
-    vector that it loads from B; `step(f, accumulator, a, b)` gives the new accumulator.
+    vector that it loads from B; `step(f, accumulator, a, b)` gives the new accumulator. `unroll` steps are best
+    written one after another.
     """
 
     key: str
@@ -26,6 +27,7 @@ class Arithmetic:
     accumulator: Type
     depth: int
     step: Callable[[Function, Value, Value, Value], Value]
+    unroll: int = 4
 
     @property
     def lanes(self) -> int:
@@ -64,6 +66,13 @@ def integers(target: Target) -> Arithmetic:
     return words(target)
 
 
+def arithmetic_of(target: Target, scalar: Type) -> Arithmetic:
+    """The arithmetic whose left operand is held in memory as this type."""
+    if scalar.floating:
+        return floating(target, scalar)
+    return words(target) if scalar == I16 else integers(target)
+
+
 def words(target: Target) -> Arithmetic:
     """Products of signed 16-bit words, summed in 32 bits, which wrap."""
     lanes = target.lanes(4)
@@ -79,7 +88,8 @@ def words(target: Target) -> Arithmetic:
     def pair(f: Function, total: Value, a: Value, b: Value) -> Value:
         return f.add(total, f.call(_PAIRS[target.vector_bytes], accumulator, (f.bitcast(a, pairs), b)))
 
-    return Arithmetic("pairs", I16, I16, I32, pairs, accumulator, 2, pair)
+    # LLVM gathers the sums of more steps, and runs out of registers.
+    return Arithmetic("pairs", I16, I16, I32, pairs, accumulator, 2, pair, unroll=2)
 
 
 _PAIRS = {16: "llvm.x86.sse2.pmadd.wd", 32: "llvm.x86.avx2.pmadd.wd", 64: "llvm.x86.avx512.pmaddw.d.512"}

@@ -10,7 +10,7 @@ from math import gcd
 from typing import Any
 
 import numpy as np
-from heddle.core.codegen.kernels.arithmetic import Arithmetic, floating, integers
+from heddle.core.codegen.kernels.arithmetic import Arithmetic, arithmetic_of
 from heddle.core.codegen.kernels.blocking import balanced, chunks, each
 from heddle.core.codegen.kernels.gemm import displaced, entry_function
 from heddle.core.codegen.kernels.image import Image, Window
@@ -35,12 +35,14 @@ class Conv:
     `source` may have any block (1 for NCHW, its channels for NHWC) and must have the halo that `window.reach` tells;
     `out` has a block of one vector. A source of bytes is held as `integers` has it, in blocks of a multiple of four
     channels, and its weights are signed bytes; sums are 32-bit integers then, of which the tail makes what is stored.
+    They are `small` if none of them can reach 2^25.
     """
 
     source: Image
     out: Image
     window: Window
     groups: int = 1
+    small: bool = False
 
 
 @dataclass(frozen=True)
@@ -354,7 +356,7 @@ def _lcm_count(inputs: int, source_block: int, outputs: int, out_block: int) -> 
 
 
 def _arithmetic(problem: Conv, target: Target) -> Arithmetic:
-    return floating(target, problem.source.scalar) if problem.source.scalar.floating else integers(target)
+    return arithmetic_of(target, problem.source.scalar)
 
 
 def _filled(inputs: int, problem: Conv, target: Target) -> int:
@@ -365,8 +367,8 @@ def _filled(inputs: int, problem: Conv, target: Target) -> int:
 
 def _unroll(problem: Conv, target: Target) -> int:
     arithmetic = _arithmetic(problem, target)
-    if arithmetic.key == "pairs":
-        return 2  # LLVM gathers the sums of more steps, and runs out of registers
+    if arithmetic.unroll < 4:
+        return arithmetic.unroll
     block = problem.source.block // arithmetic.depth
     steps = block * problem.window.kernel[1] if problem.window.dilation[1] == 1 else block
     return next((unroll for unroll in (4, 3, 5, 7) if steps % unroll == 0), 4)

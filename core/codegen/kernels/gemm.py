@@ -1,4 +1,5 @@
-"""Matrix product of floats, batched, with a constant (packed beforehand) or a computed right operand."""
+"""Matrix product, batched, of floats and of integers, with a constant (packed beforehand) or, of floats, a computed
+right operand."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from heddle.core.codegen.kernels.arithmetic import floating
+from heddle.core.codegen.kernels.arithmetic import Arithmetic, arithmetic_of
 from heddle.core.codegen.kernels.blocking import balanced, chunks, each
 from heddle.core.codegen.kernels.layout import transpose_registers
 from heddle.core.codegen.kernels.micro import Block, Nest, micro
@@ -20,7 +21,7 @@ from heddle.core.codegen.kernels.tail import NOTHING, Place, Tail
 from heddle.core.codegen.llvm import Function
 from heddle.core.codegen.pieces import Pieces
 from heddle.core.codegen.target import Target
-from heddle.core.codegen.values import F32, I1, Index, Type, Value, constant, prefix_mask
+from heddle.core.codegen.values import F32, I1, I16, Index, Type, Value, constant, prefix_mask
 from numpy.typing import NDArray
 
 WHOLE = 1 << 30
@@ -37,6 +38,9 @@ class Gemm:
     B is a constant that `pack` has laid out, the same for the whole batch; else `b` holds its strides along (k, j),
     one of which is 1, and `b_batch` those along the batch. `out` has strides along (*batch, i); its elements along j
     are neighbours.
+
+    Integers are held as `arithmetic_of` has them and summed in 32 bits. B is a constant then, elements of A along k
+    are neighbours, and `k` counts whole steps.
     """
 
     m: int
@@ -88,7 +92,8 @@ def gemm(
     (*batch, i). With a `depth` below k, partial sums wait in the output: its scalar must be the problem's, and no
     operand may share its memory.
     """
-    lanes = floating(target, problem.scalar).lanes
+    arithmetic = arithmetic_of(target, problem.scalar)
+    lanes = arithmetic.lanes
     places = {"out": problem.out, **{f"x{i}": place for i, place in enumerate(tail.operands)}}
     entry = entry_function(name, target, list(places), internal)
     pieces = Pieces(entry, 0 if whole else _multiplications(problem) / vector_products(target, problem.scalar))
@@ -109,7 +114,7 @@ def gemm(
                 with entry.unless(entry.get(packed)):
                     pack_b()
                     entry.set(packed, constant(1, I1))
-            panel = _panel(entry, problem, b, left, start, -(-width // lanes) * lanes)
+            panel = _panel(entry, problem, arithmetic, b, left, start, -(-width // lanes) * lanes)
             a = displaced(entry, base["a"], ((row, problem.a[0]), (start, problem.a[1])), problem.scalar)
             spots = [
                 displaced(entry, base[key], ((row, place.strides[-1]), (left, place.lane)), place.scalar)
@@ -147,15 +152,17 @@ def scratch_bytes(target: Target, problem: Gemm, schedule: Schedule) -> int:
     return -(-problem.n // lanes) * lanes * problem.k * problem.scalar.bits // 8
 
 
-def pack(b: NDArray[Any], target: Target, schedule: Schedule) -> NDArray[Any]:
-    """A constant B of [k, n] in panels of the schedule's width, each with its rows together, filled up with zeros."""
-    lanes = target.lanes(b.dtype.itemsize)
+def pack(b: NDArray[Any], problem: Gemm, target: Target, schedule: Schedule) -> NDArray[Any]:
+    """A constant B of [k, n] in panels of the schedule's width, each with its steps together, filled up with zeros."""
+    arithmetic = arithmetic_of(target, problem.scalar)
+    lanes, depth = arithmetic.lanes, arithmetic.depth
+    kind = np.dtype(np.int16) if arithmetic.b == I16 else b.dtype
     k, n = b.shape
     panels, left = [], 0
     for width in chunks(n, schedule.vectors * lanes):
-        panel = np.zeros((k, -(-width // lanes) * lanes), b.dtype)
-        panel[:, :width] = b[:, left : left + width]
-        panels.append(panel.ravel())
+        panel = np.zeros((-(-k // depth) * depth, -(-width // lanes) * lanes), kind)
+        panel[:k, :width] = b[:, left : left + width]
+        panels.append(panel.reshape(-1, depth, panel.shape[1]).transpose(0, 2, 1).ravel())
         left += width
     return np.concatenate(panels)
 
@@ -163,12 +170,13 @@ def pack(b: NDArray[Any], target: Target, schedule: Schedule) -> NDArray[Any]:
 @cache
 def default(problem: Gemm, target: Target) -> Schedule:
     """The schedule that the model of the machine prefers."""
-    lanes = target.lanes(problem.scalar.bits // 8)
+    arithmetic = arithmetic_of(target, problem.scalar)
+    lanes = arithmetic.lanes
 
     def cost(block: tuple[int, int]) -> float:
         rows, vectors = block
         widths = [-(-width // lanes) for width in chunks(problem.n, vectors * lanes)]
-        return block_cycles(target, balanced(problem.m, rows), widths, problem.k)
+        return block_cycles(target, balanced(problem.m, rows), widths, problem.k // arithmetic.depth)
 
     size = problem.scalar.bits // 8
     most = rows_apart(problem.a[0] * size)
@@ -176,7 +184,7 @@ def default(problem: Gemm, target: Target) -> Schedule:
     # A shorter band would have B come from afar more often than a whole A does.
     band = max(SHORTEST * rows, target.l2 // 2 // (problem.k * size) // rows * rows)
     near = problem.m * problem.k * size <= NEAR * target.l2
-    return Schedule(rows, vectors, band=WHOLE if near or band >= problem.m else band)
+    return Schedule(rows, vectors, arithmetic.unroll, band=WHOLE if near or band >= problem.m else band)
 
 
 def candidates(problem: Gemm, target: Target) -> list[Schedule]:
@@ -207,10 +215,10 @@ def displaced(f: Function, base: Value, terms: Sequence[tuple[Index, int]], elem
     return f.gep(base, offset, element)
 
 
-def _panel(f: Function, problem: Gemm, b: Value, left: Index, start: int, width: int) -> Value:
-    """Where the columns from `left` on begin at step `start` of the reduction."""
+def _panel(f: Function, problem: Gemm, arithmetic: Arithmetic, b: Value, left: Index, start: int, width: int) -> Value:
+    """Where the columns from `left` on begin at element `start` of the reduction."""
     if problem.b is None or problem.turned:
-        return displaced(f, b, ((left, problem.k), (start, width)), problem.scalar)
+        return displaced(f, b, ((left, problem.k), (start, width)), arithmetic.b)
     return displaced(f, b, ((left, 1), (start, problem.b[0])), problem.scalar)
 
 
@@ -219,11 +227,11 @@ class _Blocks:
 
     def __init__(self, name: str, target: Target, problem: Gemm, schedule: Schedule, tail: Tail) -> None:
         self.name, self.target, self.problem, self.schedule, self.tail = name, target, problem, schedule, tail
-        self.arithmetic = floating(target, problem.scalar)
+        self.arithmetic = arithmetic_of(target, problem.scalar)
         self.made: dict[Block, Function] = {}
 
     def make(self, rows: int, width: int, start: int, stop: int) -> Function:
-        problem, lanes = self.problem, self.arithmetic.lanes
+        problem, lanes, depth = self.problem, self.arithmetic.lanes, self.arithmetic.depth
         vectors = -(-width // lanes)
         last = stop == problem.k
         spots = tuple(
@@ -234,9 +242,9 @@ class _Blocks:
         key = Block(
             rows=tuple(i * problem.a[0] for i in range(rows)),
             vectors=vectors,
-            nests=(Nest((), stop - start, problem.a[1]),),
-            b=vectors * lanes if packed else (problem.b or (0, 0))[0],
-            b_vector=lanes,
+            nests=(Nest((), (stop - start) // depth, problem.a[1] * depth),),
+            b=vectors * lanes * depth if packed else (problem.b or (0, 0))[0],
+            b_vector=lanes * depth,
             unroll=self.schedule.unroll,
             spots=spots,
             lanes=width - (vectors - 1) * lanes,

@@ -1,10 +1,15 @@
-"""The matrices of Winograd's minimal filtering, exact, and their application to vectors with few operations."""
+"""The matrices of Winograd's minimal filtering, exact, and their application to vectors with few operations.
+
+In floats the weights' matrix has fractions. In whole numbers it has none, and what comes out is the correlation times
+the square of `divisor`, in arithmetic that may wrap: a last exact division makes good for it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import lcm
 
 from heddle.core.codegen.llvm import Function
 from heddle.core.codegen.values import Value, constant
@@ -15,11 +20,12 @@ POINTS = tuple(Fraction(point) for point in (0, 1, -1, 2, -2, Fraction(1, 2), Fr
 
 @dataclass(frozen=True)
 class Filtering:
-    """F(outputs, taps): `after @ ((weights @ g) * (before @ d))` is the correlation of d with g."""
+    """F(outputs, taps): `after @ ((weights @ g) * (before @ d))` is the correlation of d with g, times `divisor`."""
 
     before: Matrix
     weights: Matrix
     after: Matrix
+    divisor: int = 1
 
 
 def filtering(outputs: int, taps: int) -> Filtering:
@@ -38,6 +44,26 @@ def filtering(outputs: int, taps: int) -> Filtering:
     weights.append(tuple(Fraction(k == taps - 1) for k in range(taps)))
     after = tuple((*(point**i for point in points), Fraction(i == outputs - 1)) for i in range(outputs))
     return Filtering(tuple(before), tuple(weights), after)
+
+
+def whole_filtering(outputs: int, taps: int) -> Filtering:
+    """The same in whole numbers: the fractions' common denominator multiplies the weights, and the last point's part
+    of the result, where it makes weights of the greatest tap no larger than those of the others."""
+    exact = filtering(outputs, taps)
+    divisor = lcm(*(entry.denominator for row in exact.weights for entry in row))
+    weights = tuple(tuple(entry * divisor for entry in row) for row in exact.weights[:-1])
+    after = tuple((*row[:-1], row[-1] * divisor) for row in exact.after)
+    return Filtering(exact.before, (*weights, exact.weights[-1]), after, divisor)
+
+
+def quotient(f: Function, x: Value, divisor: int) -> Value:
+    """Integers that are multiples of a divisor but for wrapping, divided: exact as long as the power of two in the
+    divisor times the result does not wrap."""
+    power = (divisor & -divisor).bit_length() - 1
+    odd = divisor >> power
+    inverse = pow(odd, -1, 1 << x.type.bits)
+    x = f.mul(x, constant(inverse - (inverse >> x.type.bits - 1 << x.type.bits), x.type)) if odd > 1 else x
+    return f.binary("ashr", x, constant(power, x.type)) if power else x
 
 
 def _from_roots(roots: Sequence[Fraction]) -> tuple[Fraction, ...]:
@@ -96,10 +122,19 @@ def _combine(f: Function, coefficients: Sequence[Fraction], inputs: Sequence[Val
     rest = [term for term in terms if abs(term[0]) != 1]
     result: Value | None = None
     for c, x in units:
-        start = result or constant(-0.0, x.type)
-        result = x if result is None and c == 1 else f.add(start, x) if c == 1 else f.sub(start, x)
+        if result is None and c == 1:
+            result = x
+        elif result is None:
+            result = f.neg(x)
+        else:
+            result = f.add(result, x) if c == 1 else f.sub(result, x)
     for c, x in rest:
         factor = constant(float(c), x.type)
-        result = f.mul(x, factor) if result is None else f.intrinsic("fmuladd", x, factor, result)
+        if result is None:
+            result = f.mul(x, factor)
+        elif x.type.floating:
+            result = f.intrinsic("fmuladd", x, factor, result)
+        else:
+            result = f.add(result, f.mul(x, factor))
     assert result is not None
     return result

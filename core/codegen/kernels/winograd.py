@@ -1,8 +1,12 @@
-"""Convolution of 3x3 windows by Winograd's minimal filtering: fewer multiplications, for some more rounding error."""
+"""Convolution of 3x3 windows by Winograd's minimal filtering: fewer multiplications, for some more rounding error.
+
+Of bytes it is exact: tiles and weights are transformed in whole 16-bit words, products are summed in 32 bits, which
+may wrap, and what comes out is divided without remainder.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
@@ -10,17 +14,18 @@ from typing import Any
 
 import numpy as np
 from heddle.core.codegen.kernels import gemm
+from heddle.core.codegen.kernels.arithmetic import arithmetic_of
 from heddle.core.codegen.kernels.blocking import balanced, chunks, each
 from heddle.core.codegen.kernels.conv import Conv
 from heddle.core.codegen.kernels.gemm import displaced, entry_function
 from heddle.core.codegen.kernels.shapes import block_cycles, vector_products
 from heddle.core.codegen.kernels.store import Spot, store
 from heddle.core.codegen.kernels.tail import NOTHING, Place, Tail
-from heddle.core.codegen.kernels.transform import apply, filtering
+from heddle.core.codegen.kernels.transform import Filtering, apply, filtering, quotient, whole_filtering
 from heddle.core.codegen.llvm import NO_UNROLL, Function
 from heddle.core.codegen.pieces import Pieces
 from heddle.core.codegen.target import Target
-from heddle.core.codegen.values import I1, Index, Value, constant
+from heddle.core.codegen.values import I1, I16, I32, Index, Type, Value, constant
 from numpy.typing import NDArray
 
 TAPS = 3
@@ -49,6 +54,11 @@ def applies(problem: Conv) -> bool:
     )
 
 
+def tiles(problem: Conv) -> tuple[int, ...]:
+    """The sizes of tiles that a convolution can be cut into: of bytes, those whose exact division does not wrap."""
+    return (4, 2) if problem.source.scalar.floating or problem.small else (2,)
+
+
 def winograd(
     name: str, target: Target, problem: Conv, schedule: Schedule, tail: Tail = NOTHING, *, internal: bool = True
 ) -> list[Function]:
@@ -72,26 +82,34 @@ def winograd(
         """A function of the kernel, made when it is first called for."""
         if (kind, *key) not in made:
             label = f"{name}.part{len(made)}"
-            make = {"product": _multiply, "before": _before, "after": _after}[kind]
-            made[kind, *key] = make(label, target, problem, schedule, tail, *key)
+            makers: dict[str, Callable[..., list[Function]]]
+            makers = {"product": _multiply, "before": _before, "after": _after}
+            made[kind, *key] = makers[kind](label, target, problem, schedule, tail, *key)
         return made[kind, *key][-1]
+
+    left, sums = _left(problem), _sums(problem)
 
     def transform(n: Index, inside: _Walk, tiles: int) -> None:
         for y, x, t, seen, _ in inside.tiles():
             terms = ((n, source.step), (y, source.row), (x, source.block))
             source_at = displaced(entry, first, terms, source.scalar)
-            target_at = displaced(entry, entry["scratch"], ((t, source.blocks * lanes),), source.scalar)
+            target_at = displaced(entry, entry["scratch"], ((t, source.blocks * lanes),), left)
             entry.invoke(variant("before", seen, tiles), [source_at, target_at])
 
     def multiply(tiles: int, group: int, block: Index, results: Value) -> None:
         inner, outer = _strides(problem, tiles)
-        panels = displaced(entry, entry["b"], ((block, source.channels * lanes),), source.scalar)
-        columns = displaced(entry, results, ((block, lanes),), source.scalar)
+        depth = _product(problem, tiles).k
+        panels = displaced(entry, entry["b"], ((block, depth * lanes),), left)
+        columns = displaced(entry, results, ((block, lanes),), sums)
         with entry.loop(0, points, 1, (NO_UNROLL,)) as i:
-            weights = source.channels * out.blocks * lanes
+            weights = depth * out.blocks * lanes
             pointers = [
-                displaced(entry, start, ((i, stride),), source.scalar)
-                for start, stride in ((entry["scratch"], inner), (panels, weights), (columns, outer))
+                displaced(entry, start, ((i, stride),), scalar)
+                for start, stride, scalar in (
+                    (entry["scratch"], inner, left),
+                    (panels, weights, left),
+                    (columns, outer, sums),
+                )
             ]
             entry.invoke(variant("product", tiles, group), [*pointers, entry["scratch"]])
 
@@ -101,14 +119,14 @@ def winograd(
                 displaced(entry, base[key], tuple(zip((n, block, y, x), place.strides, strict=True)), place.scalar)
                 for key, place in places.items()
             ]
-            from_ = displaced(entry, results, ((t, out.blocks * lanes), (block, lanes)), source.scalar)
+            from_ = displaced(entry, results, ((t, out.blocks * lanes), (block, lanes)), sums)
             entry.invoke(variant("after", kept, tiles, group, ragged), [from_, *spots])
 
     for _, n in each(entry, [1] * out.batch):
         for count, top in _parts(entry, down, schedule.rows, out.height % tile > 0):
             tiles = count * across
             inside = _Walk(entry, problem, tile, top, count)
-            results = entry.gep(entry["scratch"], _strides(problem, tiles)[0] * points, source.scalar)
+            results = entry.gep(entry["scratch"], _strides(problem, tiles)[0] * points, left)
             transformed = entry.variable(constant(0, I1))
             for group, block, ragged in _runs(entry, problem, groups):
                 with pieces.one():
@@ -125,7 +143,7 @@ def cycles_at_best(problem: Conv, target: Target, tile: int) -> float:
     """What the products alone take."""
     tiles = -(-problem.out.height // tile) * -(-problem.out.width // tile) * problem.out.batch
     products = tiles * (tile + TAPS - 1) ** 2 * problem.source.channels * problem.out.channels
-    return products / vector_products(target, problem.source.scalar)
+    return products / vector_products(target, _left(problem))
 
 
 def _groups(problem: Conv, schedule: Schedule, bands: int) -> list[int]:
@@ -149,26 +167,29 @@ def scratch_bytes(problem: Conv, schedule: Schedule) -> int:
     """The working memory that the kernel wants: a band's tiles, transformed, and their products."""
     tiles = schedule.rows * -(-problem.out.width // schedule.tile)
     points = (schedule.tile + TAPS - 1) ** 2
-    return points * sum(_strides(problem, tiles)) * problem.source.scalar.bits // 8
+    return points * _held_bytes(problem, tiles)
 
 
 def pack(weights: NDArray[Any], problem: Conv, target: Target, schedule: Schedule) -> NDArray[Any]:
-    """Weights of [outputs, inputs, 3, 3] transformed in double precision, a packed matrix for each point."""
-    matrix = np.array([[float(entry) for entry in row] for row in filtering(schedule.tile, TAPS).weights])
+    """Weights of [outputs, inputs, 3, 3] transformed (floats in double precision), a packed matrix for each point."""
+    exact = np.float64 if problem.source.scalar.floating else np.int64
+    matrix = np.array([[exact(entry) for entry in row] for row in _filtering(problem, schedule.tile).weights])
     size, inputs, outputs = matrix.shape[0], weights.shape[1], weights.shape[0]
     # On the left and on the right at once: the Kronecker square of the matrix, times each filter as a vector.
-    filters = weights.astype(np.float64).transpose(2, 3, 1, 0).reshape(TAPS * TAPS, inputs * outputs)
+    filters = weights.astype(exact).transpose(2, 3, 1, 0).reshape(TAPS * TAPS, inputs * outputs)
     transformed = (np.kron(matrix, matrix) @ filters).reshape(size * size, inputs, outputs)
-    filled = np.zeros((size * size, inputs, problem.out.blocks * problem.out.block), weights.dtype)
+    kind = weights.dtype if problem.source.scalar.floating else np.dtype(np.int16)
+    product = _product(problem, 1)
+    filled = np.zeros((size * size, inputs, problem.out.blocks * problem.out.block), kind)
     filled[:, :, :outputs] = transformed
-    return np.concatenate([gemm.pack(point, target, schedule.product) for point in filled])
+    return np.concatenate([gemm.pack(point, product, target, schedule.product) for point in filled])
 
 
 @cache
 def default(problem: Conv, target: Target) -> Schedule:
     """The schedule that the model of the machine prefers."""
-    tiles = [(tile, rows) for tile in (4, 2) for rows in range(1, -(-problem.out.height // tile) + 1)]
-    tile, rows = min(tiles, key=lambda choice: _cycles(problem, target, *choice))
+    cuts = [(tile, rows) for tile in tiles(problem) for rows in range(1, -(-problem.out.height // tile) + 1)]
+    tile, rows = min(cuts, key=lambda choice: _cycles(problem, target, *choice))
     return Schedule(tile, rows, gemm.default(_product(problem, rows * -(-problem.out.width // tile)), target))
 
 
@@ -183,7 +204,7 @@ def candidates(problem: Conv, target: Target) -> list[Schedule]:
     """The schedules worth measuring, the default first."""
     first = default(problem, target)
     found = [first]
-    for tile in (4, 2):
+    for tile in tiles(problem):
         down = -(-problem.out.height // tile)
         for rows in sorted({1, 2, 3, 4, down // 2, down}):
             if 0 < rows <= down:
@@ -195,16 +216,17 @@ def candidates(problem: Conv, target: Target) -> list[Schedule]:
 def _cycles(problem: Conv, target: Target, tile: int, rows: int) -> float:
     source, out = problem.source, problem.out
     down, across = -(-out.height // tile), -(-out.width // tile)
-    points, size = (tile + TAPS - 1) ** 2, source.scalar.bits // 8
+    points, left = (tile + TAPS - 1) ** 2, _left(problem)
+    depth = arithmetic_of(target, left).depth
     total = 0.0
     for count in chunks(down, rows):
         tiles = count * across
         product = _product(problem, tiles)
         schedule = gemm.default(product, target)
         widths = chunks(out.blocks, schedule.vectors)
-        work = block_cycles(target, balanced(tiles, schedule.rows), widths, product.k) * points
-        weights = points * product.k * product.n * size
-        held = points * sum(_strides(problem, tiles)) * size
+        work = block_cycles(target, balanced(tiles, schedule.rows), widths, product.k // depth) * points
+        weights = points * product.k * product.n * left.bits // 8
+        held = points * _held_bytes(problem, tiles)
         spilled = 2 * held if held > target.l2 // 2 else 0
         streamed = weights if weights > target.l2 // 2 else 0
         transforms = tiles * (source.blocks + out.blocks) * points * 6
@@ -216,9 +238,31 @@ def _product(problem: Conv, tiles: int, group: int = 0) -> gemm.Gemm:
     """The product of one point: its tiles by its weights, or by those of a group of blocks of output channels."""
     block = problem.out.block
     width = problem.out.blocks * block
-    return gemm.Gemm(
-        tiles, group * block or width, problem.source.channels, (problem.source.blocks * block, 1), Place((width,))
-    )
+    channels = problem.source.channels
+    depth = channels if problem.source.scalar.floating else -(-channels // 2) * 2
+    strides, left = (problem.source.blocks * block, 1), _left(problem)
+    place = Place((width,), scalar=_sums(problem))
+    return gemm.Gemm(tiles, group * block or width, depth, strides, place, scalar=left)
+
+
+def _left(problem: Conv) -> Type:
+    """What transformed tiles and weights are held in."""
+    return problem.source.scalar if problem.source.scalar.floating else I16
+
+
+def _sums(problem: Conv) -> Type:
+    """What their products are held in."""
+    return problem.source.scalar if problem.source.scalar.floating else I32
+
+
+def _held_bytes(problem: Conv, tiles: int) -> int:
+    """The bytes of one point of a band's tiles, before and after the products."""
+    inner, outer = _strides(problem, tiles)
+    return (inner * _left(problem).bits + outer * _sums(problem).bits) // 8
+
+
+def _filtering(problem: Conv, tile: int) -> Filtering:
+    return filtering(tile, TAPS) if problem.source.scalar.floating else whole_filtering(tile, TAPS)
 
 
 def _strides(problem: Conv, tiles: int) -> tuple[int, int]:
@@ -296,17 +340,17 @@ def _before(
 ) -> list[Function]:
     """`(a, v)`: transform one tile of every block of input channels; what lies beyond `seen` counts as zero."""
     tile, stride = schedule.tile, _strides(problem, tiles)[0]
-    source, lanes, matrix = problem.source, problem.source.block, filtering(tile, TAPS).before
+    source, lanes, matrix = problem.source, problem.source.block, _filtering(problem, tile).before
     f = _leaf(name, target, ["a", "v"])
-    vector, size = source.scalar.of(lanes), tile + TAPS - 1
-    zero = Value("zeroinitializer", vector)
+    vector, size, left = source.scalar.of(lanes), tile + TAPS - 1, _left(problem)
+    zero = Value("zeroinitializer", left.of(lanes))
     for _, c in each(f, [1] * source.blocks):
         a = displaced(f, f["a"], ((c, source.plane),), source.scalar)
-        v = displaced(f, f["v"], ((c, lanes),), source.scalar)
+        v = displaced(f, f["v"], ((c, lanes),), left)
         columns = []
         for x in range(size):
             column = [
-                f.load(vector, f.gep(a, y * source.row + x * lanes, source.scalar))
+                f.convert("zext", f.load(vector, f.gep(a, y * source.row + x * lanes, source.scalar)), left)
                 if y < seen[0] and x < seen[1]
                 else zero
                 for y in range(size)
@@ -314,7 +358,7 @@ def _before(
             columns.append(apply(f, matrix, column))
         for i in range(size):
             for j, value in enumerate(apply(f, matrix, [columns[x][i] for x in range(size)])):
-                f.store(value, f.gep(v, (i * size + j) * stride, source.scalar))
+                f.store(value, f.gep(v, (i * size + j) * stride, left))
     return [f]
 
 
@@ -334,10 +378,10 @@ def _after(
     `ragged`: of the last block only the lanes that are channels.
     """
     tile, stride = schedule.tile, _strides(problem, tiles)[1]
-    source, out, matrix = problem.source, problem.out, filtering(tile, TAPS).after
+    out, form, sums = problem.out, _filtering(problem, tile), _sums(problem)
     places = {"out": out.place(), **{f"x{i}": place for i, place in enumerate(tail.operands)}}
     f = _leaf(name, target, ["m", *places])
-    vector, size, lanes = source.scalar.of(out.block), tile + TAPS - 1, out.block
+    vector, size, lanes = sums.of(out.block), tile + TAPS - 1, out.block
     pixels = [(y, x) for y in range(kept[0]) for x in range(kept[1])]
     spots = [
         Spot(tuple(y * p.strides[2] + x * p.strides[3] for y, x in pixels), 0, p.lane, p.scalar)
@@ -345,12 +389,14 @@ def _after(
     ]
 
     def block(c: Index, used: int) -> None:
-        m = displaced(f, f["m"], ((c, lanes),), source.scalar)
+        m = displaced(f, f["m"], ((c, lanes),), sums)
         rows = []
         for j in range(size):
-            column = [f.load(vector, f.gep(m, (i * size + j) * stride, source.scalar)) for i in range(size)]
-            rows.append(apply(f, matrix, column))
-        square = [apply(f, matrix, [rows[j][y] for j in range(size)]) for y in range(kept[0])]
+            column = [f.load(vector, f.gep(m, (i * size + j) * stride, sums)) for i in range(size)]
+            rows.append(apply(f, form.after, column))
+        square = [apply(f, form.after, [rows[j][y] for j in range(size)]) for y in range(kept[0])]
+        if form.divisor > 1:
+            square = [[quotient(f, value, form.divisor**2) for value in row] for row in square]
         pointers = [displaced(f, f[key], ((c, place.strides[1]),), place.scalar) for key, place in places.items()]
         store(f, tail, spots, pointers, [[square[y][x]] for y, x in pixels], used, masked=False)
 

@@ -76,6 +76,7 @@ class Native:
         linked = library.link(self._jit, f"library{next(_numbers)}")
         self._kept.append(linked)
         pointers = [None if array is None else array.ctypes.data for array in arrays]
+        pointers += [None] * (len(functions[-1].parameters) - len(pointers))  # no share: the work is not divided
         ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * len(pointers))(linked[entry])(*pointers)
 
 

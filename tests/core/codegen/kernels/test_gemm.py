@@ -38,7 +38,7 @@ def test_constant_operand_with_a_tail(native, guard, shape):
         out = guard(np.full((m, n + 2), 7, np.float32))
         arrays = [guard(x) for x in (bias, residual, np.float32([0.5]), row)]
         functions = gemm.gemm("k", native.target, problem, every[number], bias_residual_relu(n, n + 5), internal=False)
-        native(functions, guard(a), guard(gemm.pack(b, native.target, every[number])), out, *arrays, None)
+        native(functions, guard(a), guard(gemm.pack(b, problem, native.target, every[number])), out, *arrays, None)
         np.testing.assert_allclose(out[:, 1 : n + 1], expected, rtol=1e-4, atol=1e-4)
         assert (out[:, 0] == 7).all()
         assert (out[:, n + 1] == 7).all()
@@ -54,7 +54,7 @@ def test_a_reduction_in_cuts_and_rows_in_bands(native, guard, scalar):
     schedule = gemm.Schedule(4, 2, unroll=3, depth=30, band=16)
     out = guard(np.zeros((m, n), dtype))
     functions = gemm.gemm("k", native.target, problem, schedule, internal=False)
-    native(functions, guard(a), guard(gemm.pack(b, native.target, schedule)), out, None)
+    native(functions, guard(a), guard(gemm.pack(b, problem, native.target, schedule)), out, None)
     np.testing.assert_allclose(out, a @ b, rtol=1e-4, atol=1e-4)
 
 
@@ -89,7 +89,7 @@ def test_transposed_left_operand(native, guard):
     problem = gemm.Gemm(m, n, k, (1, m), Place((n,)))
     schedule = gemm.default(problem, native.target)
     out = guard(np.zeros((m, n), np.float32))
-    packed = guard(gemm.pack(b, native.target, schedule))
+    packed = guard(gemm.pack(b, problem, native.target, schedule))
     native(gemm.gemm("k", native.target, problem, schedule, internal=False), guard(a), packed, out, None)
     np.testing.assert_allclose(out, a.T @ b, rtol=1e-4, atol=1e-4)
 
@@ -101,7 +101,7 @@ def test_infinities_and_nan_stay_in_their_rows(native, guard):
     problem = gemm.Gemm(m, n, k, (k, 1), Place((n,)))
     schedule = gemm.default(problem, native.target)
     out = guard(np.zeros((m, n), np.float32))
-    packed = guard(gemm.pack(b, native.target, schedule))
+    packed = guard(gemm.pack(b, problem, native.target, schedule))
     native(gemm.gemm("k", native.target, problem, schedule, internal=False), guard(a), packed, out, None)
     with np.errstate(invalid="ignore"):
         np.testing.assert_array_equal(out, a @ b)

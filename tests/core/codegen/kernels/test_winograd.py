@@ -10,7 +10,8 @@ from heddle.core.codegen.kernels import gemm, winograd
 from heddle.core.codegen.kernels.conv import Conv
 from heddle.core.codegen.kernels.image import Image, Window, arrange, per_channel, restore
 from heddle.core.codegen.kernels.tail import Tail
-from heddle.core.codegen.kernels.transform import filtering
+from heddle.core.codegen.kernels.transform import filtering, whole_filtering
+from heddle.core.codegen.values import I8, I16, I32
 
 
 @pytest.mark.parametrize(("outputs", "taps"), [(2, 3), (4, 3), (6, 3), (2, 5), (3, 2)])
@@ -24,6 +25,17 @@ def test_matrices_compute_the_correlation_exactly(outputs, taps):
             product = [a * b for a, b in zip(weights, data, strict=True)]
             got = [sum((a * b for a, b in zip(row, product, strict=True)), Fraction(0)) for row in matrices.after]
             assert got == [Fraction(position == i + tap) for i in range(outputs)]
+
+
+@pytest.mark.parametrize(("outputs", "taps"), [(2, 3), (4, 3), (3, 2)])
+def test_matrices_of_whole_numbers_compute_a_multiple_of_it(outputs, taps):
+    exact, whole = filtering(outputs, taps), whole_filtering(outputs, taps)
+    entries = [entry for matrix in (whole.before, whole.weights, whole.after) for row in matrix for entry in row]
+    assert all(entry.denominator == 1 for entry in entries)
+    for row, other in zip(whole.after, exact.after, strict=True):
+        for j in range(outputs + taps - 1):
+            for tap in range(taps):
+                assert row[j] * whole.weights[j][tap] == whole.divisor * other[j] * exact.weights[j][tap]
 
 
 def correlate(x, w):
@@ -67,6 +79,38 @@ def test_results(native, guard, shape, tile):
         shaped = y.reshape(batch, out.blocks, height + 2, width + 2, lanes)
         assert (shaped[:, :-1, 0] == 9).all()
         assert (shaped[:, :-1, :, -1] == 9).all()
+
+
+@pytest.mark.parametrize("held", [I16, I8], ids=str)
+@pytest.mark.parametrize("shape", [(16, 32, 8, 8, 1), (20, 33, 7, 6, 2), (512, 16, 5, 5, 1)], ids=str)
+def test_sums_of_bytes_are_exact(native, guard, shape, held):
+    """With weights as extreme as each size of tile allows."""
+    inputs, outputs, height, width, batch = shape
+    rng = np.random.default_rng(inputs + height)
+    lanes = native.target.lanes(4)
+    out = Image(outputs, height, width, lanes, batch=batch, scalar=I32)
+    source = Image(inputs, height, width, lanes, (1, 1, 1, 1), batch, held)
+    for small in (False, True):
+        limit = min(127, (1 << 25) // (255 * 9 * inputs)) if small else 127
+        problem = Conv(source, out, Window((3, 3), pads=(1, 1)), small=small)
+        x = (
+            rng.choice([0, 255], (batch, inputs, height, width))
+            if small
+            else rng.integers(0, 256, (batch, inputs, height, width))
+        )
+        w = rng.integers(-limit - 1, limit + 1, (outputs, inputs, 3, 3)).astype(np.int8)
+        w[0] = limit
+        x[0, :, :4] = 255
+        expected = correlate(x, w)
+        for tile in winograd.tiles(problem):
+            product = gemm.default(winograd._product(problem, -(-width // tile)), native.target)
+            schedule = winograd.Schedule(tile, 1, product)
+            y = guard(np.zeros(out.size, np.int32))
+            packed = guard(winograd.pack(w, problem, native.target, schedule))
+            scratch = guard(np.zeros(-(-winograd.scratch_bytes(problem, schedule) // 64) * 64, np.uint8))
+            a = guard(arrange(x, source).astype(np.uint8 if held == I8 else np.int16))
+            native(winograd.winograd("k", native.target, problem, schedule, internal=False), a, packed, y, scratch)
+            np.testing.assert_array_equal(restore(y, out), expected)
 
 
 def test_the_default_is_a_candidate(native):
