@@ -152,6 +152,13 @@ def _operators(pattern: Pattern) -> set[str]:
     return {node.op for graph in pattern.body.walk() for node in graph.nodes}
 
 
+def _calibrated(step: Step, digest: str) -> Step:
+    """The step with the digest of the measurements that its place depends on, where it depends on any."""
+    if not digest:
+        return step
+    return replace(step, artifact=replace(step.artifact, meta={**step.artifact.meta, "calibration": digest}))
+
+
 @dataclass(frozen=True)
 class _Job:
     """What was asked for; makes a schedule for any input shapes."""
@@ -220,7 +227,7 @@ class _Job:
         steps = []
         for done, region in enumerate(made.regions):
             self._tell("compile", done, len(made.regions))
-            steps.append(self._step(region))
+            steps.append(_calibrated(self._step(region), made.calibration if self.place != "order" else ""))
         self._tell("compile", len(steps), len(steps))
         outputs = tuple(
             replace(tensor_spec(result), name=declared.name)
