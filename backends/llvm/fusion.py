@@ -12,7 +12,7 @@ from heddle.core.codegen.tensor import Check, Compute, Load, View, loads, rewrit
 from heddle.core.ir import Value
 from heddle.core.ops.scalar import Expr
 
-OPAQUE = frozenset(("fold", "if", "contraction", "rows", "reads"))
+OPAQUE = frozenset(("fold", "if", "contraction", "dot", "rows", "reads"))
 """Operations that make a computation more than arithmetic on an element."""
 
 Accepts = Callable[[Compute], bool]
@@ -84,7 +84,7 @@ def through_views(steps: Sequence[Step]) -> list[Step]:
 
 def _has_shape_of_its_own(step: Compute) -> bool:
     """Whether a step stands for a kernel that knows its operands by value and shape, so that views stay views."""
-    return any(item.op in ("contraction", "rows") for item in walk(step.body))
+    return any(item.op in ("contraction", "dot", "rows") for item in walk(step.body))
 
 
 def _behind(item: Load, views: Mapping[Value, Value]) -> Expr | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from heddle.backends.llvm.choices import Choices
 from heddle.backends.llvm.convolutions import Dequantized, sliding_of, take_dequantized, take_sliding
+from heddle.backends.llvm.dots import accepts_dot_tail, dot_kernels, dot_of, take_dot
 from heddle.backends.llvm.fusion import (
     into_one_reader,
     is_movement,
@@ -38,7 +39,7 @@ class Kernels:
 
     def take(self, lowering: Lowering) -> bool:
         taken = take_dequantized(lowering, self.dequantized) or take_sliding(lowering, self.dequantized)
-        return taken or take_rows(lowering)
+        return taken or take_dot(lowering, self.dequantized) or take_rows(lowering)
 
     def improve(
         self, graph: Graph, steps: Sequence[Step], tables: dict[Value, NDArray[Any]], names: Names, target: Target
@@ -48,8 +49,10 @@ class Kernels:
         steps = [_with_movement(step, movements) for step in steps]
         steps = into_one_reader(steps, graph.outputs, _is_product, _is_product)
         steps = into_one_reader(steps, graph.outputs, _is_sliding, accepts_tail)
+        steps = into_one_reader(steps, graph.outputs, _is_dot, accepts_dot_tail)
         steps = _needed(steps, graph.outputs)
         choices = self.choices or Choices(target, self.strict)
+        steps = dot_kernels(steps, tables, names, target, choices)
         steps = Layouts(graph, steps, tables, names, target, choices).run()
         return _needed([_kernel(step, tables, names, target, choices) for step in steps], graph.outputs)
 
@@ -62,6 +65,10 @@ def _kernel(step: Step, tables: dict[Value, NDArray[Any]], names: Names, target:
 
 def _is_sliding(step: Compute) -> bool:
     return sliding_of(step) is not None
+
+
+def _is_dot(step: Compute) -> bool:
+    return dot_of(step) is not None
 
 
 def _is_product(step: Compute) -> bool:

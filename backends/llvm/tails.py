@@ -12,7 +12,7 @@ from heddle.core.codegen.narrow import register_type
 from heddle.core.codegen.numeric import Context, apply, literal
 from heddle.core.codegen.target import Target
 from heddle.core.codegen.tensor import walk
-from heddle.core.codegen.values import F32, I8, PTR, Value
+from heddle.core.codegen.values import F32, I8, PTR, Type, Value
 from heddle.core.codegen.vmath import AVAILABLE
 from heddle.core.ops.scalar import Expr
 from heddle.core.runtime.abi import MATH
@@ -34,8 +34,9 @@ def operands_of(body: Expr, leaf: Expr) -> list[Expr]:
     return found
 
 
-def fits(body: Expr, leaf: Expr) -> bool:
-    """Whether everything around the contraction is arithmetic that vectors can do without calling anything."""
+def fits(body: Expr, leaf: Expr, integers: Sequence[Type] = (I8,)) -> bool:
+    """Whether everything around the contraction is arithmetic that vectors can do without calling anything, and its
+    result a float or one of these integers."""
     inside = {id(item) for item in walk(leaf)} - {id(leaf)}
     for item in walk(body):
         if id(item) in inside or item is leaf or item.op in ("load", "const"):
@@ -44,7 +45,7 @@ def fits(body: Expr, leaf: Expr) -> bool:
             return False
         if item.op in MATH and (item.op, register_type(item.dtype)) not in AVAILABLE:
             return False
-    return register_type(body.dtype) in (F32, I8)
+    return register_type(body.dtype) in (F32, *integers)
 
 
 def tail_of(

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from heddle.backends.llvm.strategy import Kernels
+from heddle.core.codegen.region import program
+from heddle.core.codegen.template import Template
+from heddle.core.interpret import evaluate
 
 
 class Bytes:
@@ -81,3 +85,69 @@ def test_operators_that_name_their_scales(net, host, signed, bias):
         x = net("QLinearConv", *operands, pads=(1, 1, 1, 1))
     host.check(net, x)
     assert len(host.loops(net.graph(x))) == 1, "only the input is quantized by loops"
+
+
+def _kernels(host, graph) -> list[str]:
+    return [
+        str(call.kernel) for call in program(graph, host.target, Kernels()).calls if isinstance(call.kernel, Template)
+    ]
+
+
+PRODUCTS = [
+    ((5, 33), (33, 17)),
+    ((2, 3, 40), (40, 64)),
+    ((2, 4, 7), (2, 7, 5)),
+    ((1, 4, 20), (1, 20, 3)),
+    ((3, 1, 9), (9, 1)),
+]
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(("left", "right"), PRODUCTS, ids=str)
+def test_products_of_dequantized_matrices(net, host, signed, left, right):
+    """With scales by column, a bias, and an activation behind."""
+    b = Bytes(net, signed)
+    x = b.through(net.input(*left), 0.03)
+    w = net.const(net.rng.integers(-127, 128, right).astype(np.int8))
+    columns = right[-1]
+    scale = net.const(net.rng.uniform(0.001, 0.002, columns).astype(np.float32))
+    real = net("DequantizeLinear", w, scale, net.const(np.zeros(columns, np.int8)), axis=len(right) - 1)
+    y = net("Relu", net("Add", net("MatMul", x, real), net.weights(columns)))
+    y = net("QuantizeLinear", y, net.const(np.float32(0.01)), net.const(b.dtype(b.zero)))
+    host.check(net, y)
+    assert len(_kernels(host, net.graph(y))) == 1, "the product is one kernel, with all that follows it"
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_gemm_of_dequantized_matrices(net, host, signed):
+    b = Bytes(net, signed)
+    x = b.through(net.input(6, 50), 0.03)
+    w = net.const(net.rng.integers(-128, 128, (31, 50)).astype(np.int8))
+    real = net("DequantizeLinear", w, net.const(np.float32(0.002)), net.const(np.int8(-3)))
+    y = net("Gemm", x, real, net.weights(31), transB=1)
+    host.check(net, y)
+    assert _kernels(host, net.graph(y))
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("weights", [np.int8, np.uint8])
+def test_operators_of_integers(net, host, signed, weights):
+    """One whose zero point is computed, as dynamic quantization has it, and one that names its scales; the extremes
+    of all bytes included."""
+    dtype, zero = (np.int8, -7) if signed else (np.uint8, 131)
+    limits, real = np.iinfo(weights), lambda value: net.const(np.float32(value))
+    x = net("QuantizeLinear", net.input(4, 65, scale=9.0), real(0.05), net.const(dtype(zero)))
+    w = net.rng.integers(limits.min, limits.max + 1, (65, 19))
+    w[:, 0], w[:, 1] = limits.min, limits.max
+    zeros = net.const(net.rng.integers(limits.min, limits.max + 1, 19).astype(weights))
+    zero_point = net("QuantizeLinear", net("ReduceMean", net.input(3), keepdims=0), real(1.0), net.const(dtype(5)))
+    total = net("MatMulInteger", x, net.const(w.astype(weights)), zero_point, zeros)
+    scales = net.const(net.rng.uniform(0.001, 0.002, 19).astype(np.float32))
+    named = net("QLinearMatMul", x, real(0.05), net.const(dtype(zero)), net.const(w.astype(weights)), scales, zeros,
+                real(0.2), net.const(dtype(3)))  # fmt: skip
+    graph = net.graph(total, named)
+    exact, close = host.run(graph, net.arrays)
+    wanted = evaluate(graph, net.arrays)
+    np.testing.assert_array_equal(exact, wanted[0])
+    assert np.abs(close.astype(int) - wanted[1].astype(int)).max() <= 1
+    assert len(_kernels(host, graph)) == 2
