@@ -12,8 +12,6 @@ from heddle.partition.plan import Plan, key_of
 from heddle.partition.pricing import Pricer
 from heddle.partition.units import Quotient, Unit, complete, order, quotient
 from heddle.partition.verify import verify_plan
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
 
 
 def acyclic(index: Index, claimed: Sequence[Unit], fallback: Callable[[Node], str]) -> tuple[Quotient, list[Refusal]]:
@@ -43,6 +41,10 @@ _ENTANGLED = Failure(
 
 def _closing(index: Index, whole: Quotient) -> list[Unit]:
     """From each cycle of units, the last one in the graph that has several outputs."""
+    # Here, because few plans have cycles, and scipy takes longer to import than most models take to plan.
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
     edges = [(source, reader) for reader, sources in enumerate(whole.before) for source in sources]
     count = len(whole.units)
     matrix = csr_array(([1] * len(edges), tuple(zip(*edges, strict=True))), shape=(count, count))

@@ -9,7 +9,6 @@ from heddle.core.ir import Graph
 from heddle.core.pattern import Index
 from heddle.core.plugin import Backend
 from heddle.partition.assemble import acyclic, assemble
-from heddle.partition.by_cost import Search, cheapest, greedy
 from heddle.partition.candidates import Fallback, by_order, demand_places, everything
 from heddle.partition.demands import Demands
 from heddle.partition.plan import Plan
@@ -39,6 +38,9 @@ def plan(graph: Graph, backends: Sequence[Backend], place: str = "order", demand
         whole, cyclic = acyclic(index, ordered.units, fallback)
         refusals, how = [*ordered.refusals, *cyclic], "by order"
     else:
+        # Here, because its solver takes longer to import than most models take to plan by order.
+        from heddle.partition.by_cost import Search, cheapest, greedy
+
         candidates = everything(index, backends, demands, ordered.units)
         search = Search(index, backends, candidates, fallback, pricer)
         best, how = greedy(search) if place == "greedy" else cheapest(search, ordered.units, demands)
