@@ -276,6 +276,7 @@ def _session(model: ModelProto, names: Sequence[str], path: str) -> Callable[[Sa
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.add_session_config_entry("session.x64quantprecision", "1")  # sums of bytes never saturate
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     outputs = [value.name for value in session.get_outputs()]
 

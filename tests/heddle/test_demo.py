@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from heddle.demo.digit import digit
+from tests.oracle import session
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,6 @@ def test_across_the_accelerator_and_the_cpu(said):
 
 
 def test_the_scores_are_those_of_onnxruntime(said):
-    ort = pytest.importorskip("onnxruntime")
     model = (files("heddle.demo") / "mnist_int8.onnx").read_bytes()
-    (expected,) = ort.InferenceSession(model).run(None, {"Input3": digit()})
+    (expected,) = session(model).run(None, {"Input3": digit()})
     assert np.abs(np.array(said["scores"]) - expected).max() <= 1e-4 * np.abs(expected).max()

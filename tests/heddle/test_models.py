@@ -11,6 +11,7 @@ import pytest
 
 import heddle
 from heddle.commands.random_inputs import random_inputs
+from tests.oracle import session
 
 ROOT = Path(__file__).parents[2]
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
@@ -18,16 +19,10 @@ TRAINED = ROOT / "tests" / "models"
 FILES = {path.stem: path for folder in (TRAINED, LIGHT) for path in sorted(folder.glob("*.onnx"))}
 BUILT = ("mobilenetv2", "resnet18", "minilm", "vit_tiny")
 
-ort = pytest.importorskip("onnxruntime")
-
 
 def expect(model, inputs):
     """What onnxruntime computes."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    source = str(model) if isinstance(model, Path) else model.SerializeToString()
-    return ort.InferenceSession(source, options).run(None, inputs)
+    return session(model).run(None, inputs)
 
 
 def agree(model, executable):

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import heddle
+from tests.oracle import session
 
 FEW = settings(max_examples=12, deadline=None, derandomize=True)
 F32 = np.float32
@@ -30,9 +31,9 @@ def model(text: str) -> onnx.ModelProto:
 
 def peer(made: onnx.ModelProto) -> Callable[..., list[Any]]:
     """What onnxruntime computes."""
-    session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
-    names = [each.name for each in session.get_inputs()]
-    return lambda *given: session.run(None, dict(zip(names, given, strict=True)))
+    theirs = session(made)
+    names = [each.name for each in theirs.get_inputs()]
+    return lambda *given: theirs.run(None, dict(zip(names, given, strict=True)))
 
 
 def agree(ours: Sequence[Any], theirs: Sequence[Any]) -> None:

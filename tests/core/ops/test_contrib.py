@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 from heddle.core.ir import Node, TensorType, Value
 from heddle.core.ops import OPERATORS, evaluate_node
 from onnx import helper
+
+from tests.oracle import session
 
 RANDOM = np.random.default_rng(7)
 SCALES = [np.asarray(scale, np.float32) for scale in (0.02, 0.05, 0.1)]
@@ -96,7 +97,4 @@ def theirs(op: str, operands: Sequence[Any], attrs: dict[str, Any]) -> Any:
     graph = helper.make_graph([helper.make_node(op, names, ["y"], domain="com.microsoft", **attrs)], "one", infos, [y])
     domains = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
     model = helper.make_model(graph, opset_imports=domains, ir_version=9)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(None, dict(zip(names, operands, strict=True)))[0]
+    return session(model).run(None, dict(zip(names, operands, strict=True)))[0]
