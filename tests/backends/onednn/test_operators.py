@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from heddle.core.errors import BackendError, DeviceError
 from onnx import helper, numpy_helper
 
 import heddle
+from tests.oracle import session
 
 try:
     from heddle.backends.onednn.library import library
@@ -46,8 +46,8 @@ def compare(made: onnx.ModelProto, inputs: Arrays, tolerance: float = 1e-4, quan
     """Demand that nothing is left to the host, and that the results are onnxruntime's."""
     compiled = heddle.compile(made, backends=["onednn"], options={"onednn": options} if options else None)
     found = compiled(*inputs.values())
-    session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
-    for output, wanted in zip(session.get_outputs(), session.run(None, inputs), strict=True):
+    theirs = session(made)
+    for output, wanted in zip(theirs.get_outputs(), theirs.run(None, inputs), strict=True):
         mine = np.asarray(found[output.name])
         assert mine.shape == wanted.shape
         assert mine.dtype == wanted.dtype
@@ -235,12 +235,12 @@ def test_models(name: str) -> None:
     made = onnx.load(MODELS / name)
     dims = [dim.dim_value or 1 for dim in made.graph.input[0].type.tensor_type.shape.dim]
     x = normal(*dims)
-    session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
-    wanted = session.run(None, {made.graph.input[0].name: x})
+    theirs = session(made)
+    wanted = theirs.run(None, {made.graph.input[0].name: x})
     compiled = heddle.compile(made, backends=["onednn", "host"])
     with ThreadPoolExecutor(3) as pool:
         for found in pool.map(lambda _: compiled(x), range(6)):
-            for output, array in zip(session.get_outputs(), wanted, strict=True):
+            for output, array in zip(theirs.get_outputs(), wanted, strict=True):
                 mine = np.asarray(found[output.name])
                 assert np.abs(mine - array).max() <= 1e-4 * np.abs(array).max()
 
