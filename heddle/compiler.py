@@ -19,6 +19,7 @@ from heddle.core.pattern import Pattern
 from heddle.core.plugin import Backend, Region, compile_region, get_backend, patterns_of, plugins, run_passes
 from heddle.core.runtime.artifact import Artifact
 from heddle.core.runtime.device import Device
+from heddle.core.runtime.devices import with_threads
 from heddle.core.runtime.executable import TIMEOUT, Executable, Program
 from heddle.core.runtime.schedule import Schedule, Step
 from heddle.core.runtime.specs import TensorSpec
@@ -50,6 +51,7 @@ def compile(
     keep: Sequence[str] = (),
     devices: Mapping[str, Device | Mapping[str, Any]] | None = None,
     timeout: float | None = TIMEOUT,
+    threads: int | None = None,
     progress: Progress | None = None,
 ) -> Executable:
     """Compile a model (a path, its bytes or a ModelProto) across backends, the most wanted first.
@@ -60,7 +62,8 @@ def compile(
     nodes, and more. `options` are the backends' own, as `{"vta": {"config": "large"}}`. `on_fault="host"` adds host
     code for every region, which answers when a device fails. `keep` names values inside the model to give out as
     further outputs. `devices` gives open devices or their options by name, and `timeout` is the most seconds that a
-    step may run on one. `progress` is told what is being done.
+    step may run on one. `threads` of the host work on each call, one by default: it is the option `threads` of the
+    device `host`, and no part of what is compiled. `progress` is told what is being done.
 
     ModelError when the model is unsound or has operators that Heddle lacks; RefusedError when a node has no place;
     BackendError when a backend fails.
@@ -86,7 +89,7 @@ def compile(
         outputs,
         programs,
         specialise=None if fixed else job.specialise,
-        devices=devices,
+        devices=with_threads(devices, threads),
         timeout=timeout,
         watch=_announce_run if plugins().manager.hook.heddle_run_done.get_hookimpls() else None,
     )

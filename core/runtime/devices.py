@@ -64,6 +64,18 @@ def open_device(name: str, options: Mapping[str, Any] | None = None) -> Device:
     return device
 
 
+def with_threads(
+    devices: Mapping[str, Device | Mapping[str, Any]] | None, threads: int | None
+) -> Mapping[str, Device | Mapping[str, Any]] | None:
+    """The same devices or options, and so many threads of the host; DeviceError where the host is otherwise given."""
+    if threads is None:
+        return devices
+    host = (devices or {}).get("host", {})
+    if isinstance(host, Device) or "threads" in host:
+        raise DeviceError("host: threads are given twice, with the device and beside it; leave out one of the two")
+    return {**(devices or {}), "host": {**host, "threads": threads}}
+
+
 def _factory(name: str) -> Callable[..., Device]:
     point = known_devices().get(name)
     if point is None:

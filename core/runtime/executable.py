@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 from heddle.core.errors import ArtifactError, DeviceError
+from heddle.core.runtime import teams
 from heddle.core.runtime.binding import bind_inputs, bind_outputs
 from heddle.core.runtime.course import Course, Machine, check_course, shape_of, walk
 from heddle.core.runtime.device import Device
+from heddle.core.runtime.devices import with_threads
 from heddle.core.runtime.engine import Call, Engine, Watched
 from heddle.core.runtime.entry import Entry
 from heddle.core.runtime.file import Saved, read_file, write_file
@@ -118,13 +120,18 @@ class Executable:
 
     # -- calls --------------------------------------------------------------------------------------------------
 
-    def __call__(self, /, *args: Any, out: Any = None, **named: Any) -> Outputs:
+    def __call__(self, /, *args: Any, out: Any = None, threads: int | None = None, **named: Any) -> Outputs:
         """Compute the outputs of these inputs, given by position or by name.
 
-        `out` gives the arrays to write to: one array, a sequence, or a mapping by name, for all outputs. (An input
-        that is itself called `out` is given by position.) InputError when an array does not fit; DeviceError when a
-        device fails.
+        `threads` of the host work on this call, instead of as many as the executable was made or loaded with.
+
+        `out` gives the arrays to write to: one array, a sequence, or a mapping by name, for all outputs. (Inputs that
+        are themselves called `out` or `threads` are given by position.) InputError when an array does not fit;
+        DeviceError when a device fails.
         """
+        if threads is not None:
+            with teams.using(threads):
+                return self(*args, out=out, **named)
         if self._watch is not None:
             return self._watched(self._watch, args, out, named)
         if out is None and not named and len(args) == len(self.inputs):
@@ -293,14 +300,17 @@ def load(
     path: str | PathLike[str],
     devices: Mapping[str, Device | Mapping[str, Any]] | None = None,
     timeout: float | None = TIMEOUT,
+    threads: int | None = None,
 ) -> Executable:
     """The executable in a file that `Executable.save` wrote, with its devices open and its programs placed.
 
-    `devices` gives open devices or their options by name, as `{"vta": {"sim": "rtl"}}`. ArtifactError when the file
+    `devices` gives open devices or their options by name, as `{"vta": {"sim": "rtl"}}`; `threads` of the host work on
+    each call, one by default: it is the option `threads` of the device `host`. ArtifactError when the file
     is damaged, newer than this version, or does not fit this machine. Loading a file runs its code: load only files
     that you trust.
     """
     saved = read_file(path)
+    devices = with_threads(devices, threads)
     executable = Executable(saved.name, saved.inputs, saved.outputs, saved.programs, devices=devices, timeout=timeout)
     executable.prepare()
     return executable

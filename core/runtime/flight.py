@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from heddle.core.errors import DeviceError
+from heddle.core.runtime import teams
 from heddle.core.runtime.device import Device, Event, Program, host_buffer
 from heddle.core.runtime.loaded import HOST, Action, At, Loaded, Run
 from heddle.core.runtime.profile import StepTime
@@ -38,6 +39,7 @@ class Flight:
         self.times: list[StepTime] = []
         self._queues, self._observe = queues, observe
         self._serial = next(_SERIAL)
+        self._threads = teams.wanted()
         self._lock = threading.Lock()
         self._done = threading.Event()
         self._missing = [len(action.needs) for action in loaded.actions]
@@ -141,10 +143,11 @@ class Flight:
             self._waiting.discard(index)
         try:
             if not cancelled:
-                if stuck is None:
-                    event, fault = self._on_device(action)
-                else:
-                    self._on_host(action)
+                with teams.using(self._threads):
+                    if stuck is None:
+                        event, fault = self._on_device(action)
+                    else:
+                        self._on_host(action)
                 self._record(action, event, start, fault)
                 if self._observe is not None:
                     self._show(action, self._observe)
@@ -206,9 +209,7 @@ class OverrunError(DeviceError):
 
 def _submit(action: Action, run: Run) -> Event:
     where = {at.value: at for at in action.buffers}
-    copies = [
-        action.device.copy(run.buffers[At(name, HOST)], run.buffers[where[name]]) for name in action.fetch
-    ]
+    copies = [action.device.copy(run.buffers[At(name, HOST)], run.buffers[where[name]]) for name in action.fetch]
     event = action.device.submit(action.program, [run.buffers[at] for at in action.buffers], copies)
     event.wait()
     for name in action.flush:

@@ -90,14 +90,16 @@ def wanted() -> int | None:
 
 
 @contextmanager
-def using(threads: int) -> Iterator[None]:
+def using(threads: int | None) -> Iterator[None]:
     """Within, each call of an executable by this thread is done by so many threads, whatever it was loaded with.
+
+    None leaves that to each executable.
 
     >>> with using(2):
     ...     wanted()
     2
     """
-    token = _wanted.set(check(threads))
+    token = _wanted.set(None if threads is None else check(threads))
     try:
         yield
     finally:

@@ -43,6 +43,10 @@ Pins = Annotated[
 Exclusions = Annotated[
     list[str] | None, typer.Option("--exclude", metavar="NODE=BACKEND", help="Keep nodes from a backend, as in --pin.")
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, help="So many threads of the host work on each call; one by default, results are the same."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 

@@ -38,6 +38,7 @@ def command(
         list[str] | None,
         typer.Option("--device", metavar="DEVICE.FIELD=VALUE", help="An option of a device, as `vta.sim=rtl`."),
     ] = None,
+    threads: arguments.Threads = None,
     shape: arguments.ShapeTexts = None,
     json: arguments.AsJson = False,
 ) -> None:
@@ -60,7 +61,7 @@ def command(
     if is_compiled(model) or model.suffix == ".heddle":
         if arguments.names(backends) != ["host"] or set_ or strict_math or shape or pin or exclude or place != "order":
             raise typer.BadParameter(f"{model} is compiled: options of the compiler do not apply")
-        executable = heddle.load(model, devices)
+        executable = heddle.load(model, devices, threads=threads)
     else:
         with progress(f"compiling {model.name}") as advance:
             executable = heddle.compile(
@@ -71,6 +72,7 @@ def command(
                 demands=arguments.demands(pin, exclude, False),
                 options=arguments.options(set_, strict_math),
                 devices=devices,
+                threads=threads,
                 progress=advance,
             )
     arrays = random_inputs(executable.inputs, seed) if inputs is None else read_arrays(inputs)

@@ -106,15 +106,16 @@ def compare(
     clock: str = "wall",
     seconds: float = 0.1,
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    threads: int = 1,
 ) -> Comparison:
-    """Compile a model and run it beside its peers on the core that this process is pinned to, on one thread.
+    """Compile a model and run it beside its peers on the cores that this process may use, each on so many threads.
 
     In each of the rounds each runtime has its turn of so many seconds; `clock` is one of `timing.CLOCKS`. `options`
     are the backends', as `heddle.compile` takes them.
     """
-    executable = compile(model, options=options)
+    executable = compile(model, options=options, threads=threads)
     runs: dict[str, Callable[[], Any]] = {"heddle": lambda: [np.asarray(y) for y in executable(**feed).values()]}
-    runs |= {peer: PEERS[peer](model, feed) for peer in peers}
+    runs |= {peer: PEERS[peer](model, feed, threads) for peer in peers}
     results = {runtime: run() for runtime, run in runs.items()}
     limits = _limits()
     functions = runs | {key: (lambda run=run: run(_CALLS)) for key, (run, _) in limits.items()}

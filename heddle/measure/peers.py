@@ -16,21 +16,21 @@ Feed = Mapping[str, Array]
 Run = Callable[[], list[Array]]
 
 
-def onnxruntime(model: ModelProto, feed: Feed) -> Run:
-    """ONNX Runtime's CPU provider on one thread."""
+def onnxruntime(model: ModelProto, feed: Feed, threads: int = 1) -> Run:
+    """ONNX Runtime's CPU provider."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return lambda: list(session.run(None, dict(feed)))
 
 
-def openvino(model: ModelProto, feed: Feed) -> Run:
-    """OpenVINO's CPU plugin on one thread, held to float32: by default it may compute in bfloat16."""
+def openvino(model: ModelProto, feed: Feed, threads: int = 1) -> Run:
+    """OpenVINO's CPU plugin, held to float32: by default it may compute in bfloat16."""
     import openvino as ov  # type: ignore[import-untyped, import-not-found, unused-ignore] # carries no types
 
-    settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
     compiled = ov.Core().compile_model(ov.Core().read_model(model.SerializeToString()), "CPU", settings)
     request = compiled.create_infer_request()
     inputs = {port: feed[value.name] for port, value in zip(compiled.inputs, model.graph.input, strict=True)}
@@ -43,7 +43,7 @@ def openvino(model: ModelProto, feed: Feed) -> Run:
     return run
 
 
-PEERS: Mapping[str, Callable[[ModelProto, Feed], Run]] = {"onnxruntime": onnxruntime, "openvino": openvino}
+PEERS: Mapping[str, Callable[[ModelProto, Feed, int], Run]] = {"onnxruntime": onnxruntime, "openvino": openvino}
 
 
 def chosen_peers(names: Sequence[str] | None = None) -> tuple[str, ...]:
