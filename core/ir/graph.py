@@ -25,6 +25,9 @@ class Value:
     name: str
     type: Type
 
+    def __hash__(self) -> int:
+        return hash(self.name)  # the text keeps its own; a type would be hashed anew each time
+
     @property
     def tensor(self) -> TensorType:
         """The type of a value that is known to be a tensor."""
@@ -71,12 +74,12 @@ class Node:
         (value,) = (value for value in self.outputs if value is not None)
         return value
 
-    @property
+    @cached_property
     def operands(self) -> tuple[Value, ...]:
         """The inputs that are present."""
         return tuple(value for value in self.inputs if value is not None)
 
-    @property
+    @cached_property
     def results(self) -> tuple[Value, ...]:
         """The outputs that are used."""
         return tuple(value for value in self.outputs if value is not None)
