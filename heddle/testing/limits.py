@@ -42,7 +42,10 @@ class Demand:
         if not self.outside:
             return self.predicate.samples()
         numbers = [value for value in self.predicate.arguments if isinstance(value, int | float)]
-        near = [*self.predicate.violations(), *(value + step for value in numbers for step in (0.5, -0.5, 1, -1))]
+        steps = [(value, step) for value in numbers for step in (0.5, -0.5, 1, -1)]
+        # Integers are attributes and sizes, which cannot lie between two.
+        near = [value + step for value, step in steps if isinstance(value, float) or isinstance(step, int)]
+        near = [*self.predicate.violations(), *near]
         return tuple(dict.fromkeys(value for value in near if self.holds(value)))
 
     def __str__(self) -> str:

@@ -202,6 +202,8 @@ def resize(d: Drawing) -> dict[str, Any]:
     """Spatial axes made larger by whole factors, or to any size."""
     x = d.free(0, (4, 3, 5))
     factors = [d.pick((2, 1, 3)) for _ in x[2:]]
+    if d.present(1):
+        d.hold(1, (0.0,) * len(x) + (1.0,) * len(x))
     if d.present(2):
         d.hold(2, (1.0, 1.0, *map(float, factors)))
     if d.present(3):
