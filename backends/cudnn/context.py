@@ -41,10 +41,14 @@ class Facts:
 
 
 class Context:
-    """A GPU that this process uses. `compute` and `copies` are its streams; each keeps the order of its own work."""
+    """A GPU that this process uses. `compute` and `copies` are its streams; each keeps the order of its own work.
+
+    Whoever begins work, or waits for a stream, holds `lock`: nobody else may do either while a graph is recorded.
+    """
 
     def __init__(self, driver: Driver, ordinal: int = 0) -> None:
         self.driver, self.ordinal = driver, ordinal
+        self.lock = threading.RLock()
         count = driver.number("cuDeviceGetCount")
         if not 0 <= ordinal < count:
             raise DeviceError(f"cudnn: there is no GPU number {ordinal}, the driver shows {count}; {ABSENT}")
@@ -57,7 +61,6 @@ class Context:
         self.memory = Pool(lambda n: driver.number("cuMemAlloc_v2", n), lambda at: driver.status("cuMemFree_v2", at))
         self.pinned = Pool(lambda n: driver.make("cuMemAllocHost_v2", n), lambda at: driver.status("cuMemFreeHost", at))
         self._transit: deque[tuple[GpuEvent, int]] = deque()
-        self._lock = threading.Lock()
 
     def _facts(self) -> Facts:
         name = ctypes.create_string_buffer(256)
@@ -97,8 +100,7 @@ class Context:
         ctypes.memmove(staging, array.ctypes.data, array.nbytes)
         self.driver.call("cuMemcpyHtoDAsync_v2", target, staging, array.nbytes, self.copies)
         event = self.record(self.copies)
-        with self._lock:
-            self._transit.append((event, staging))
+        self._transit.append((event, staging))
         return event
 
     def download(self, source: int, array: NDArray[np.uint8]) -> GpuEvent:
@@ -119,14 +121,8 @@ class Context:
 
     def _reclaim(self) -> None:
         """Use pinned memory again from which copies are complete."""
-        with self._lock:
-            while self._transit and self._transit[0][0].ready():
-                self.pinned.give(self._transit.popleft()[1])
-
-    def synchronise(self) -> None:
-        """Return when all work is complete."""
-        for stream in (self.copies, self.compute):
-            self.driver.call("cuStreamSynchronize", stream)
+        while self._transit and self._transit[0][0].ready():
+            self.pinned.give(self._transit.popleft()[1])
 
     def close(self) -> None:
         """Give everything back; what fails because the GPU is lost is lost anyway."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 
 from heddle.backends.cudnn.context import Context, address_of
@@ -32,12 +31,11 @@ class CudnnDevice(Device):
         self.context = Context(system_driver() if driver is None else driver, int(ordinal))
         self._graphs = graphs if isinstance(graphs, bool) else graphs.lower() in ("1", "true", "yes", "on")
         self._library = library
-        self._lock = threading.RLock()
 
     @property
     def library(self) -> Library:
         """NVIDIA's libraries, loaded when the first program is."""
-        with self._lock:
+        with self.context.lock:
             if self._library is None:
                 self._library = NvidiaLibraries(self.context)
             return self._library
@@ -58,7 +56,7 @@ class CudnnDevice(Device):
         if source.nbytes > target.nbytes:
             raise DeviceError(f"cudnn: a copy of {source.nbytes} bytes does not fit a buffer of {target.nbytes}")
         context = self.context
-        with self._lock:
+        with context.lock:
             context.enter()
             context.after(context.copies, after)
             if source.array is not None:
@@ -68,7 +66,7 @@ class CudnnDevice(Device):
             return context.move(address_of(source), address_of(target), source.nbytes)
 
     def load(self, artifact: Artifact) -> LoadedProgram:
-        with self._lock:
+        with self.context.lock:
             return LoadedProgram(self.context, self.library, artifact, self._graphs)
 
     def submit(self, program: object, buffers: Sequence[Buffer], after: Sequence[Event] = ()) -> Event:
@@ -76,13 +74,13 @@ class CudnnDevice(Device):
             raise DeviceError(f"cudnn: cannot run a {type(program).__name__}, which another device has loaded")
         count = len(program.artifact.signature.inputs)
         addresses = tuple(address_of(buffer) for buffer in buffers)
-        with self._lock:
+        with self.context.lock:
             self.context.enter()
             self.context.after(self.context.compute, after)
             return program.run(addresses[:count], addresses[count:])
 
     def close(self) -> None:
-        with self._lock:
+        with self.context.lock:
             if self._library is not None:
                 self._library.close()
             self.context.close()

@@ -61,7 +61,7 @@ class CudnnGraphs:
 
 
 def split(plan: Plan) -> tuple[Plan, Plan, Tensor]:
-    """The first operation by itself and the others, and the tensor between them, which both then have as an argument."""
+    """The first operation by itself and the others, and the tensor between them, then an argument of both."""
     first, *rest = plan.operations
     result = next(tensor for tensor in plan.tensors if tensor.argument is not None)
     count = 1 + max(tensor.argument for tensor in plan.tensors if tensor.argument is not None)

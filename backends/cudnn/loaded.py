@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from ctypes import c_uint64, c_void_p
@@ -67,7 +66,6 @@ class LoadedProgram:
                 f"cudnn: the code is for compute capability {self.program.capability / 10}, {facts.name} has"
                 f" {facts.capability / 10}; compile with --set cudnn.device=sm_{facts.capability}"
             )
-        self._lock = threading.Lock()
         self._blocks: list[int] = []
         self._module = 0
         self._recorded: OrderedDict[tuple[int, ...], int | None] = OrderedDict()
@@ -121,7 +119,7 @@ class LoadedProgram:
         """Begin a run over these addresses; the event raises the fault that the code reports, if it does."""
         context = self._context
         driver, stream = context.driver, context.compute
-        with self._lock:
+        with context.lock:
             if self.program.faults:
                 driver.call("cuMemsetD32Async", self._workspace, 0, 1, stream)
             begin = self._replay if self._graphs else self._issue
@@ -140,7 +138,7 @@ class LoadedProgram:
             raise DeviceError(self.program.faults[number - 1])
 
     def _replay(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> None:
-        """The first run over some addresses is issued step by step, the second recorded; from then on it is replayed."""
+        """The first run over some addresses is issued step by step, the second recorded, and from then on replayed."""
         key = (*inputs, *outputs)
         if key not in self._recorded:
             self._issue(inputs, outputs)
@@ -210,13 +208,14 @@ class LoadedProgram:
 
     def close(self) -> None:
         """Give back memory, graphs and kernels, when the last run is complete."""
-        driver = self._context.driver
-        driver.status("cuCtxSetCurrent", self._context.handle)
-        driver.status("cuStreamSynchronize", self._context.compute)
-        while self._recorded:
-            self._forget(self._recorded.popitem()[1])
-        if self._module:
-            driver.status("cuModuleUnload", self._module)
-            self._module = 0
-        while self._blocks:
-            self._context.memory.give(self._blocks.pop())
+        context, driver = self._context, self._context.driver
+        with context.lock:
+            driver.status("cuCtxSetCurrent", context.handle)
+            driver.status("cuStreamSynchronize", context.compute)
+            while self._recorded:
+                self._forget(self._recorded.popitem()[1])
+            if self._module:
+                driver.status("cuModuleUnload", self._module)
+                self._module = 0
+            while self._blocks:
+                context.memory.give(self._blocks.pop())

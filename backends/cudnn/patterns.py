@@ -16,6 +16,7 @@ from heddle.core.pattern import (
     Match,
     Pattern,
     attr,
+    dim,
     dtype,
     either,
     maybe,
@@ -42,6 +43,7 @@ VARIADIC = ("Sum", "Mean", "Max", "Min")
 REDUCTIONS = (
     "ReduceSum", "ReduceMean", "ReduceProd", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceSumSquare",
 )  # fmt: skip
+PER_CHANNEL = ("BatchNormalization", "GroupNormalization", "InstanceNormalization")
 MOVED = ("float32", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool")
 """The types of elements that are moved as they are."""
 
@@ -65,7 +67,18 @@ def computed(match: Match) -> str | None:
     if reason is not None:
         return reason
     (node,) = match.nodes
-    return None if _called(node) else refusal(node, match.graph.constants)
+    return _vectors(node) or (None if _called(node) else refusal(node, match.graph.constants))
+
+
+def _vectors(node: Node) -> str | None:
+    """Refuses normalizations whose other operands are not one number for each channel."""
+    if node.op not in PER_CHANNEL:
+        return None
+    x, *vectors = node.operands
+    if len(x.shape) < 2:
+        return f"{x} is {x.type}, takes at least two axes"
+    odd = next((vector for vector in vectors if vector.shape != x.shape[1:2]), None)
+    return None if odd is None else f"{odd} is {odd.type}, takes one number for each of {x.shape[1]} channels"
 
 
 def _called(node: Node) -> bool:
@@ -128,6 +141,13 @@ def _with_list(op: str, name: str, types: Sequence[str]) -> Pattern:
     return _operator(op, types, lambda x: getattr(ops, op)(x, maybe_const(name)), rank("x").at_least(1))
 
 
+def _in_blocks(op: str) -> Pattern:
+    def move(x: Any) -> Any:
+        return getattr(ops, op)(x, label="node")
+
+    return _operator(op, MOVED, move, attr("node", "blocksize").at_least(1), rank("x").equals(4))
+
+
 def _attention(types: Sequence[str]) -> Pattern:
     def attend(q: Any, k: Any, v: Any, times: Any, over: Any, mask: Any) -> Any:
         scores = ops.MatMul(q, k)
@@ -157,11 +177,15 @@ def patterns(chip: Chip) -> tuple[Pattern, ...]:
         *(_of_two(op, ("bool",)) for op in ("And", "Or", "Xor")),
         *(_of_any(op, real) for op in VARIADIC),
         _operator("Clip", real, lambda x: ops.Clip(x, maybe_const("low"), maybe_const("high"))),
-        _operator("Cast", MOVED, lambda x: ops.Cast(x)),
+        _operator("Cast", MOVED, lambda x: ops.Cast(x, label="node"), attr("node", "to").among(*MOVED)),
         _operator("Where", ("bool",), lambda x, y, z: ops.Where(x, y, z)),
         _operator("LayerNormalization", real, lambda x, scale, bias: ops.LayerNormalization(x, scale, maybe(bias))),
         _operator("RMSNormalization", real, lambda x, scale: ops.RMSNormalization(x, scale)),
-        _operator("GroupNormalization", real, lambda x, scale, bias: ops.GroupNormalization(x, scale, bias)),
+        _operator(
+            "GroupNormalization", real,
+            lambda x, scale, bias: ops.GroupNormalization(x, scale, bias, label="node"),
+            attr("node", "num_groups").at_least(1), dim("x", 1).multiple_of(attr("node", "num_groups")),
+        ),
         _operator("InstanceNormalization", real, lambda x, scale, bias: ops.InstanceNormalization(x, scale, bias)),
         _operator(
             "BatchNormalization", real,
@@ -169,7 +193,8 @@ def patterns(chip: Chip) -> tuple[Pattern, ...]:
         ),
         *(_with_list(op, "axes", real) for op in REDUCTIONS),
         _of_one("ArgMax", real), _of_one("ArgMin", real),
-        *(_of_one(op, MOVED) for op in ("Transpose", "Flatten", "Identity", "DepthToSpace", "SpaceToDepth")),
+        *(_of_one(op, MOVED) for op in ("Transpose", "Flatten", "Identity")),
+        _in_blocks("DepthToSpace"), _in_blocks("SpaceToDepth"),
         _of_any("Concat", MOVED),
         *(_with_list(op, "to", MOVED) for op in ("Reshape", "Expand", "Tile")),
         *(_with_list(op, "axes", MOVED) for op in ("Squeeze", "Unsqueeze")),

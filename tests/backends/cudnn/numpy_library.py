@@ -1,4 +1,4 @@
-"""What cuDNN and cuBLASLt compute, said again in plain numpy over strided memory: an oracle for programs, not for speed.
+"""What cuDNN and cuBLASLt compute, said again in plain numpy over strided memory: an oracle, not for speed.
 
 It knows nothing of Heddle's operators: a plan is read as cuDNN's documentation defines its operations.
 """

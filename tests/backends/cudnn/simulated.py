@@ -24,6 +24,7 @@ from heddle.core.codegen.target import host
 from heddle.core.plugin import Region
 from heddle.core.runtime.artifact import Artifact
 from heddle.core.runtime.loader import load_shared
+
 from tests.backends.cudnn.numpy_library import NumpyLibrary
 
 MEMORY = 8 << 30
