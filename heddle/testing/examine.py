@@ -64,6 +64,10 @@ def examine(subject: Subject, case: Case, thorough: bool = False) -> Outcome:
         places = {region.backend for region in heddle.plan(export_model(case.graph), _backends(subject)).regions}
     except RefusedError:
         return Outcome(False)
+    except HeddleError:
+        if case.beyond is None:
+            raise
+        return Outcome(False)  # what is not constant is only known when it runs, and planned then
     if subject.backend.name not in places:
         return Outcome(False)
     finding = _examined(subject, case, thorough)
