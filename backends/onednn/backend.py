@@ -7,19 +7,21 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from heddle.backends.onednn.heads import lower_chain
+from heddle.backends.onednn.integer_patterns import INTEGER_PATTERNS
 from heddle.backends.onednn.library import WEIGHTS, library
 from heddle.backends.onednn.loop import native_loop
 from heddle.backends.onednn.lower import Lowering, chains
 from heddle.backends.onednn.memory import place
 from heddle.backends.onednn.operators import lower_node
-from heddle.backends.onednn.patterns import PATTERNS, gelu_by_erf
+from heddle.backends.onednn.patterns import REAL_PATTERNS
 from heddle.backends.onednn.program import Program, to_json
 from heddle.backends.onednn.quantization import VNNI
+from heddle.backends.onednn.spelling import spelled
 from heddle.core.codegen.target import host
 from heddle.core.errors import BackendError, DeviceError
-from heddle.core.ir import Graph, Node, Value, dtype_name
+from heddle.core.ir import Value, dtype_name
 from heddle.core.pattern import Pattern
-from heddle.core.plugin import Backend, Figures, Region
+from heddle.core.plugin import Backend, Figures, Region, Tolerance
 from heddle.core.runtime.artifact import Artifact, Port, Signature
 from heddle.core.runtime.cpu import machine
 
@@ -41,6 +43,8 @@ class Onednn(Backend):
 
     name: ClassVar[str] = "onednn"
     Options = OnednnOptions
+    tolerance: ClassVar[Tolerance] = Tolerance(integers=1, specials=False)
+    """A quantized sum may lie between two quanta; maxima and clips pass NaN as the processor's instructions do."""
 
     def __init__(self, options: Any = None) -> None:
         super().__init__(options)
@@ -53,7 +57,7 @@ class Onednn(Backend):
 
     @property
     def patterns(self) -> Sequence[Pattern]:
-        return PATTERNS
+        return (*REAL_PATTERNS, *INTEGER_PATTERNS)
 
     @property
     def figures(self) -> Figures:
@@ -62,7 +66,7 @@ class Onednn(Backend):
         return Figures({"int8": 4e11 * cores, "uint8": 4e11 * cores, "*": 1e11 * cores}, bandwidth=1.5e10, launch=1e-5)
 
     def compile(self, region: Region) -> Artifact:
-        body = with_gelu(region)
+        body = spelled(region)
         vnni = host().has(VNNI)
         lowering = Lowering(body, vnni or not self.options.exact)
         ends, inside = chains(body, lowering.multiplier)
@@ -93,24 +97,6 @@ class Onednn(Backend):
             },
             nodes=tuple(dict.fromkeys(node.name for node in region.body.nodes if node.name)),
         )
-
-
-def with_gelu(region: Region) -> Graph:
-    """The region's graph with each GELU that is spelled out as one node."""
-    graph = region.body
-    whole: dict[Value, Node] = {}
-    inner: set[Value] = set()
-    for match in region.matches:
-        if match.pattern is gelu_by_erf:
-            (result,) = match.outputs
-            whole[result] = Node("Gelu", (match["x"],), (result,), name=match.nodes[-1].name)
-            inner.update(value for node in match.nodes for value in node.results)
-    nodes = [
-        whole.get(node.results[0], node)
-        for node in graph.nodes
-        if node.results[0] in whole or node.results[0] not in inner
-    ]
-    return graph.replace(nodes=tuple(nodes))
 
 
 def _port(value: Value) -> Port:

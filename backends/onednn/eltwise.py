@@ -9,8 +9,9 @@ from heddle.core.pattern import attribute
 
 _PLAIN = {
     "Relu": ("relu", 0.0, 0.0), "Sigmoid": ("logistic", 0.0, 0.0), "Tanh": ("tanh", 0.0, 0.0),
-    "Abs": ("abs", 0.0, 0.0), "Sqrt": ("sqrt", 0.0, 0.0), "Exp": ("exp", 0.0, 0.0), "Log": ("log", 0.0, 0.0),
+    "Abs": ("abs", 0.0, 0.0), "Sqrt": ("sqrt", 0.0, 0.0), "Exp": ("exp", 0.0, 0.0),
     "Softplus": ("soft_relu", 1.0, 0.0), "Mish": ("mish", 0.0, 0.0), "HardSwish": ("hardswish", 1 / 6, 0.5),
+    "Neg": ("linear", -1.0, 0.0),
 }  # fmt: skip
 _LARGEST = float(np.finfo(np.float32).max)
 

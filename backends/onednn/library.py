@@ -22,13 +22,14 @@ SCALES, ZERO_POINTS, POST_OP = 4096, 8192, 32768
 QUERY_WEIGHTS, QUERY_SCRATCHPAD, QUERY_NAME = 131, 136, 8
 ALGORITHMS = {
     "convolution": 1, "deconvolution": 0xA,
-    "relu": 0x20, "tanh": 0x21, "elu": 0x22, "abs": 0x24, "sqrt": 0x25, "linear": 0x26, "soft_relu": 0x27,
-    "hardsigmoid": 0x28, "logistic": 0x29, "exp": 0x2A, "log": 0x2D, "clip": 0x2F, "gelu_tanh": 0x2B, "gelu_erf": 0x31,
-    "mish": 0x33, "hardswish": 0x34,
+    "relu": 0x20, "tanh": 0x21, "elu": 0x22, "square": 0x23, "abs": 0x24, "sqrt": 0x25, "linear": 0x26,
+    "soft_relu": 0x27, "hardsigmoid": 0x28, "logistic": 0x29, "exp": 0x2A, "clip": 0x2F, "gelu_tanh": 0x2B,
+    "gelu_erf": 0x31, "mish": 0x33, "hardswish": 0x34,
     "max_pool": 0x1FF, "average_pool_padded": 0x2FF, "average_pool": 0x3FF,
     "add": 0x1FFF0, "mul": 0x1FFF1, "max": 0x1FFF2, "min": 0x1FFF3, "div": 0x1FFF4, "sub": 0x1FFF5,
     "nearest": 0x2FFF0, "interpolate": 0x2FFF1,
     "reduce_max": 0x2FFF2, "reduce_min": 0x2FFF3, "reduce_sum": 0x2FFF4, "reduce_mul": 0x2FFF5, "reduce_mean": 0x2FFF6,
+    "reduce_norm": 0x2FFF8, "reduce_powers": 0x2FFFA,
     "softmax": 0x30000, "log_softmax": 0x30001,
 }  # fmt: skip
 """dnnl_alg_kind_t of the release that the extra pins."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+import numpy as np
 from heddle.backends.onednn.eltwise import eltwise
 from heddle.backends.onednn.library import DST, MULTIPLE_SRC, SCALE, SHIFT, SRC, SRC_1
 from heddle.backends.onednn.lower import Lowering, operand_tensor
@@ -94,15 +95,39 @@ def _reduce(lowering: Lowering, node: Node) -> None:
     if axes is None or len(axes) == 0:
         chosen = set() if attribute(node, "noop_with_empty_axes") else set(range(rank))
     else:
-        chosen = {int(axis) % rank for axis in axes}
+        chosen = {int(axis) % rank for axis in np.ravel(axes)}
     kept = tuple(1 if axis in chosen else dim for axis, dim in enumerate(x.shape))
     source = lowering.plain(x)
     if kept == x.shape:
+        single = UNREDUCED.get(node.op)
+        if single is not None:
+            same = lowering.add(x.shape, "float32", None, None)
+            lowering.run("eltwise", {SRC: source, DST: same}, single, numbers={"alpha": 0.0, "beta": 0.0})
+            source = same
         lowering.held[out] = lowering.view(source, out.shape)
         return
     target = lowering.result(out)
     full = lowering.view(target, kept)
-    lowering.run("reduction", {SRC: source, DST: full}, f"reduce_{node.op[6:].lower()}")
+    algorithm, power = REDUCTIONS[node.op]
+    lowering.run("reduction", {SRC: source, DST: full}, algorithm, numbers={"power": power})
+
+
+def _sum(lowering: Lowering, node: Node) -> None:
+    out = node.results[0]
+    if len(node.operands) == 1:
+        lowering.held[out] = lowering.tensor(node.operands[0])
+        return
+    first = lowering.tensors[lowering.tensor(node.operands[0])].strides
+    layout = channels_last if len(out.shape) > 2 and first == channels_last(out.shape) else dense
+    sources = [lowering.laid(lowering.tensor(operand), layout) for operand in node.operands]
+    arguments = {MULTIPLE_SRC + number: source for number, source in enumerate(sources)}
+    lowering.run("sum", {**arguments, DST: lowering.result(out, layout(out.shape))})
+
+
+def _cast(lowering: Lowering, node: Node) -> None:
+    source = lowering.tensor(node.operands[0])
+    target = lowering.result(node.results[0], lowering.tensors[source].strides)
+    lowering.run("reorder", {SRC: source, DST: target})
 
 
 def _concat(lowering: Lowering, node: Node) -> None:
@@ -167,14 +192,26 @@ def _quantize(lowering: Lowering, node: Node) -> None:
     lowering.run("reorder", {SRC: source, DST: target}, **lowering.scaling({DST: result_scale(lowering.graph, node)}))
 
 
+REDUCTIONS: Mapping[str, tuple[str, float]] = {
+    "ReduceMean": ("reduce_mean", 0.0), "ReduceSum": ("reduce_sum", 0.0), "ReduceMax": ("reduce_max", 0.0),
+    "ReduceMin": ("reduce_min", 0.0), "ReduceProd": ("reduce_mul", 0.0), "ReduceL1": ("reduce_powers", 1.0),
+    "ReduceL2": ("reduce_norm", 2.0), "ReduceSumSquare": ("reduce_powers", 2.0),
+}  # fmt: skip
+"""The library's algorithm and the power that it raises magnitudes to."""
+
+UNREDUCED = {"ReduceL1": "abs", "ReduceL2": "abs", "ReduceSumSquare": "square"}
+"""What a reduction of axes of one element computes, where it is not the element itself."""
+
 Rule = Callable[[Lowering, Node], None]
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"), _pool),
     **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Max", "Min"), _binary),
     **dict.fromkeys(("Softmax", "LogSoftmax"), _softmax),
-    **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"), _reduce),
+    **dict.fromkeys(REDUCTIONS, _reduce),
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _view),
     "LayerNormalization": _layer_norm,
+    "Sum": _sum,
+    "Cast": _cast,
     "Concat": _concat,
     "Resize": _resize,
     "Transpose": _transpose,

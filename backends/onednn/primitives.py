@@ -170,8 +170,15 @@ def _describe(
             )  # fmt: skip
         case "reduction":
             return lib.make(
-                "dnnl_reduction_primitive_desc_create", engine, algorithm, md(SRC), md(DST), real(0.0), real(0.0),
-                attributes,
+                "dnnl_reduction_primitive_desc_create", engine, algorithm, md(SRC), md(DST),
+                real(numbers["power"]), real(0.0), attributes,
+            )  # fmt: skip
+        case "sum":
+            count = len(primitive.arguments) - 1
+            sources = (c_void_p * count)(*(md(MULTIPLE_SRC + number) for number in range(count)))
+            return lib.make(
+                "dnnl_sum_primitive_desc_create", engine, md(DST), count, (ctypes.c_float * count)(*[1.0] * count),
+                sources, attributes,
             )  # fmt: skip
         case "concat":
             count = len(primitive.arguments) - 1

@@ -20,13 +20,14 @@ class Windows:
 
 
 def windows(node: Node) -> Windows:
-    """The windows of a Conv, ConvTranspose or pool; padding after is what makes the shapes right."""
+    """The windows of a convolution or pool, in any spelling; padding after is what makes the shapes right."""
     source, target = node.operands[0].shape[2:], node.results[0].shape[2:]
     if node.op.startswith("Global"):
         ones = (1,) * len(source)
         return Windows(source, ones, ones, (0,) * len(source), (0,) * len(source))
     axes = len(source)
-    kernel = tuple(attribute(node, "kernel_shape") or node.operands[1].shape[2:])
+    weights = 3 if node.op == "QLinearConv" else 1
+    kernel = tuple(attribute(node, "kernel_shape") or node.operands[weights].shape[2:])
     strides = tuple(attribute(node, "strides") or (1,) * axes)
     dilations = tuple(attribute(node, "dilations") or (1,) * axes)
     transposed = node.op == "ConvTranspose"

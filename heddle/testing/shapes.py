@@ -276,6 +276,8 @@ RULES: Mapping[str, Rule] = {
     "Reshape": reshape,
     "Resize": resize,
     **dict.fromkeys(("DequantizeLinear", "QuantizeLinear"), linear),
-    **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd"), reduction),
+    **dict.fromkeys(
+        ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2"), reduction
+    ),
 }
 """The rule of each operator that has one of its own; the others' operands broadcast."""
