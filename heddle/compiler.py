@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 from onnx import ModelProto
@@ -24,10 +23,11 @@ from heddle.core.runtime.executable import TIMEOUT, Executable, Program
 from heddle.core.runtime.schedule import Schedule, Step
 from heddle.core.runtime.specs import TensorSpec
 from heddle.courses import Courses, spec, tensor_spec
+from heddle.outline import Outline, outline
 from heddle.partition import Demands, Explanation, Plan
 from heddle.partition import explain as explanation
 from heddle.partition import plan as partition
-from heddle.partition.stages import cut, is_whole
+from heddle.partition.stages import Stage, cut, is_whole
 
 Source = str | os.PathLike[str] | bytes | ModelProto
 Shapes = Mapping[str, Sequence[int | str]]
@@ -105,9 +105,18 @@ def plan(
     demands: Demands | None = None,
     options: Options | None = None,
 ) -> Plan:
-    """Which backend would compute which part of a model; takes what `compile` takes."""
+    """Which backend would compute which part of a model; takes what `compile` takes.
+
+    HeddleError for a model that is compiled part by part: it has a plan for each part, which `explain` tells.
+    """
     job = _Job(model, open_backends(backends, options), place, _demands(demands, strict))
-    return job.plan(job.graph(shapes))
+    graph, stages = job.staged(job.graph(shapes))
+    if stages:
+        raise HeddleError(
+            f"plan: {graph.name or 'the model'} is compiled part by part, in {len(stages)} stages, since some of it is"
+            " only known when it runs; `heddle explain` shows them"
+        )
+    return job.placed(graph)
 
 
 def explain(
@@ -119,10 +128,16 @@ def explain(
     strict: bool = False,
     demands: Demands | None = None,
     options: Options | None = None,
-) -> Explanation:
-    """Where each node would run and why, what blocks it elsewhere, what would help most; takes what `plan` takes."""
+) -> Explanation | Outline:
+    """Where each node would run and why, what blocks it elsewhere, what would help most; takes what `plan` takes.
+
+    Of a model that is compiled part by part, the outline: its stages, and this for each part that is known beforehand.
+    """
     job = _Job(model, open_backends(backends, options), place, _demands(demands, strict))
-    return explanation(job.plan(job.graph(shapes)), job.backends, job.demands)
+    graph, stages = job.staged(job.graph(shapes))
+    if not stages:
+        return explanation(job.placed(graph), job.backends, job.demands)
+    return outline(stages, job.prepared, job.part_explained)
 
 
 def open_backends(backends: Sequence[str | Backend], options: Options | None = None) -> tuple[Backend, ...]:
@@ -188,24 +203,47 @@ class _Job:
         kept = tuple(values[name] for name in dict.fromkeys(self.keep) if name not in known)
         return replace(graph, outputs=(*graph.outputs, *kept))
 
-    def plan(self, graph: Graph) -> Plan:
-        """Where each node runs, after all passes over the whole graph."""
-        return self._placed(self._optimised(graph))
-
     def specialise(self, shapes: Mapping[str, tuple[int, ...]]) -> Program:
         return self.program(self.graph(shapes))
 
     def program(self, graph: Graph) -> Program:
         """The graph compiled at once, or part by part where something is only known when it runs."""
+        graph, stages = self.staged(graph)
+        if not stages:
+            return self._schedule(graph)
+        self.demands.check(graph, self.backends)
+        return Courses(self.prepared, self._part).course(graph, stages)
+
+    def staged(self, graph: Graph) -> tuple[Graph, tuple[Stage, ...]]:
+        """The graph after its passes, and its stages: none where it is compiled at once."""
         if self._is_whole(graph):
-            optimised = self._optimised(graph)
-            if self._is_whole(optimised):
-                return self._schedule(graph, optimised)
-            graph = optimised
-        courses = Courses(partial(optimize, passes=outline_passes()), lambda part: self._schedule(part))
-        graph = courses.prepare(graph)
+            graph = self._optimised(graph)
+            if self._is_whole(graph):
+                return graph, ()
+        graph = self.prepared(graph)
         stages = cut(graph)
-        return self._schedule(graph) if is_whole(stages) else courses.course(graph, stages)
+        return (self._optimised(graph), ()) if is_whole(stages) else (graph, stages)
+
+    def prepared(self, graph: Graph) -> Graph:
+        """A graph, or the body of control flow, after what it goes through before it is cut."""
+        return optimize(graph, outline_passes())
+
+    def placed(self, graph: Graph) -> Plan:
+        """Where each node runs, of a graph that has been through all passes."""
+        self._tell("plan", 0, 1)
+        made = partition(graph, self.backends, self.place, self.demands)
+        plugins().announce("heddle_plan_done", plan=made)
+        return made
+
+    def part_explained(self, graph: Graph) -> Explanation:
+        """The explanation of one part."""
+        job = replace(self, demands=self.demands.within(graph))
+        return explanation(job.placed(job._optimised(graph)), job.backends, job.demands)
+
+    def _part(self, graph: Graph) -> Schedule:
+        """One part compiled, under what the demands say of its nodes."""
+        job = replace(self, demands=self.demands.within(graph))
+        return job._schedule(job._optimised(graph))
 
     def _is_whole(self, graph: Graph) -> bool:
         return is_whole(cut(graph)) and not any(node.op in COUNTED for node in graph.nodes)
@@ -218,27 +256,17 @@ class _Job:
             graph = run_passes(backend, Phase.BEFORE_PARTITION, graph)
         return graph
 
-    def _placed(self, graph: Graph) -> Plan:
-        self._tell("plan", 0, 1)
-        made = partition(graph, self.backends, self.place, self.demands)
-        plugins().announce("heddle_plan_done", plan=made)
-        return made
-
-    def _schedule(self, graph: Graph, optimised: Graph | None = None) -> Schedule:
-        """A graph whose types are known, compiled region by region."""
-        made = self._placed(self._optimised(graph) if optimised is None else optimised)
+    def _schedule(self, graph: Graph) -> Schedule:
+        """A graph that has been through all passes, compiled region by region."""
+        made = self.placed(graph)
         steps = []
         for done, region in enumerate(made.regions):
             self._tell("compile", done, len(made.regions))
             steps.append(_calibrated(self._step(region), made.calibration if self.place != "order" else ""))
         self._tell("compile", len(steps), len(steps))
-        outputs = tuple(
-            replace(tensor_spec(result), name=declared.name)
-            for declared, result in zip(graph.outputs, made.outputs, strict=True)
-        )
         return Schedule(
             tuple(map(tensor_spec, made.inputs)),
-            outputs,
+            tuple(map(tensor_spec, made.outputs)),
             tuple(value.name for value in made.outputs),
             tuple(steps),
             {value.name: array for value, array in made.constants.items()},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
@@ -35,11 +35,20 @@ class Demands:
             if backend not in names:
                 raise HeddleError(f"plan: a demand names backend {backend!r}; listed are {', '.join(names)}")
         for wanted, _ in (*self.pins, *self.exclude):
-            if not any(means(wanted, node) for node in graph.nodes):
-                known = [node.name for node in graph.nodes if node.name]
+            nodes = [node for inner in graph.walk() for node in inner.nodes]
+            if not any(means(wanted, node) for node in nodes):
+                known = [node.name for node in nodes if node.name]
                 close = get_close_matches(wanted, known, 1)
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise HeddleError(f"plan: a demand names nodes {wanted!r}, the graph has none{hint}")
+
+    def within(self, graph: Graph) -> Demands:
+        """What these demand of the nodes of one part of a graph."""
+
+        def kept(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+            return tuple((wanted, name) for wanted, name in pairs if any(means(wanted, node) for node in graph.nodes))
+
+        return replace(self, pins=kept(self.pins), exclude=kept(self.exclude))
 
     def bars(self, node: Node, backend: str) -> str | None:
         """Why a node may not go to a backend, or None."""

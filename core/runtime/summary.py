@@ -38,6 +38,9 @@ class Summary:
     stages: tuple[str, ...] = ()
     """What follows what, where parts are compiled one after the other; else nothing."""
 
+    waiting: tuple[str, ...] = ()
+    """The parts that are not compiled for anything yet."""
+
     def json(self) -> dict[str, Any]:
         """Everything, as a value for JSON."""
         return {
@@ -46,6 +49,7 @@ class Summary:
             "outputs": {spec.name: str(spec) for spec in self.outputs},
             "regions": [asdict(region) for region in self.regions],
             "stages": list(self.stages),
+            "waiting": list(self.waiting),
         }
 
     def __str__(self) -> str:
@@ -72,7 +76,9 @@ class Summary:
 def summarise(name: str, inputs: Sequence[Spec], outputs: Sequence[Spec], program: Schedule | Course | None) -> Summary:
     """The summary of a model that runs by this program; without regions while none is compiled."""
     if isinstance(program, Course):
-        return Summary(name, tuple(inputs), tuple(outputs), tuple(_regions_of(program)), tuple(_turns_of(program)))
+        waiting = tuple(part.name for part in program.parts if not part.made)
+        regions, stages = tuple(_regions_of(program)), tuple(_turns_of(program))
+        return Summary(name, tuple(inputs), tuple(outputs), regions, stages, waiting)
     return Summary(name, tuple(inputs), tuple(outputs), tuple(_regions(program)) if program else ())
 
 

@@ -10,9 +10,9 @@ import typer
 
 import heddle
 from heddle.commands import arguments
-from heddle.commands.display import OUT, print_json, print_regions, progress, size
-from heddle.core.files import write_whole
-from heddle.partition import page
+from heddle.commands.display import OUT, print_json, print_regions, progress, size, write_page
+from heddle.commands.run import read_arrays
+from heddle.commands.values import gathered
 
 
 def command(
@@ -28,6 +28,12 @@ def command(
     exclude: arguments.Exclusions = None,
     shape: arguments.ShapeTexts = None,
     strict: arguments.Strict = False,
+    example: Annotated[
+        Path | None,
+        typer.Option(
+            help="Inputs as .npz, to run once: what is only known when the model runs is compiled for what they need."
+        ),
+    ] = None,
     on_fault: Annotated[
         str | None, typer.Option(help="`host` adds host code for every region, which answers when a device fails.")
     ] = None,
@@ -51,6 +57,8 @@ def command(
 
         heddle compile model.onnx --shape input=1,3,224,224 --strict --json
 
+        heddle compile loop.onnx --example inputs.npz
+
         heddle compile model.onnx --backends vta,host --report plan.html
     """
     start = time.perf_counter()
@@ -69,17 +77,26 @@ def command(
             keep=tuple(keep or ()),
             progress=advance,
         )
+    if example is not None:
+        executable(**gathered(executable.inputs, read_arrays(example)))
     if not executable.programs:
         open_dims = ", ".join(f"{spec.name}: {spec}" for spec in executable.inputs)
-        raise heddle.InputError(f"{model}: its inputs have open dimensions ({open_dims}); fix them with --shape")
+        remedy = "fix them with --shape or --example"
+        raise heddle.InputError(f"{model}: its inputs have open dimensions ({open_dims}); {remedy}")
+    waiting = executable.plan.waiting
     target = output or model.with_suffix(".heddle")
     executable.save(target)
     if report is not None:
-        explanation = heddle.explain(model, **asked)
-        write_whole(report, page(explanation))
+        write_page(report, model, heddle.explain(model, **asked))
     seconds, written = time.perf_counter() - start, target.stat().st_size
     if json:
         print_json({"file": str(target), "bytes": written, "seconds": seconds, "plan": executable.plan.json()})
         return
     print_regions(executable.plan)
+    if waiting:
+        OUT.print(
+            f"{', '.join(waiting)}: not compiled, since what they need is only known when the model runs;"
+            " the file cannot run them unless it is compiled with --example inputs.npz",
+            highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
     OUT.print(f"wrote {target} ({size(written)}) in {seconds:.2f} s", highlight=False, markup=False, soft_wrap=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from heddle.core.dtypes import dtype_name
+from heddle.core.errors import HeddleError
+from heddle.core.files import write_whole
 from heddle.core.runtime.summary import Summary
+from heddle.outline import Outline
+from heddle.partition import Explanation, page
 
 OUT, ERR = Console(), Console(stderr=True)
 
@@ -51,6 +56,8 @@ def print_regions(summary: Summary) -> None:
     ]
     columns = ("region", "backend", "device", "nodes", "of the model", "code", "constants")
     print_table("", columns, rows)
+    for stage in summary.stages:
+        OUT.print(stage, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_arrays(arrays: Iterable[tuple[str, NDArray[Any]]]) -> None:
@@ -94,6 +101,13 @@ def numbers(arrays: Iterable[tuple[str, NDArray[Any]]]) -> dict[str, dict[str, A
             entry |= {"min": float(wide.min()), "max": float(wide.max()), "mean": float(wide.mean())}
         found[name] = entry
     return found
+
+
+def write_page(path: Path, model: Path, explanation: Explanation | Outline) -> None:
+    """Write the explanation of a model as one page for a browser."""
+    if not isinstance(explanation, Explanation):
+        raise HeddleError(f"{model}: it is compiled part by part, and a page shows one plan; use heddle explain --json")
+    write_whole(path, page(explanation))
 
 
 @contextmanager

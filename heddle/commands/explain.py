@@ -9,9 +9,7 @@ import typer
 
 import heddle
 from heddle.commands import arguments
-from heddle.commands.display import OUT, print_json
-from heddle.core.files import write_whole
-from heddle.partition import page
+from heddle.commands.display import OUT, print_json, write_page
 
 
 def command(
@@ -27,6 +25,9 @@ def command(
     json: arguments.AsJson = False,
 ) -> None:
     """Show which backend would compute which node of a model and why, what blocks the others, what would help most.
+
+    A model of which something is only known when it runs is compiled part by part: its stages are shown, and this for
+    each part that is known beforehand.
 
     Examples:
 
@@ -45,7 +46,7 @@ def command(
         options=arguments.settings(set_),
     )
     if report is not None:
-        write_whole(report, page(explanation))
+        write_page(report, model, explanation)
     if json:
         print_json(explanation.to_json())
         return

@@ -15,6 +15,7 @@ import heddle
 from heddle.commands import arguments
 from heddle.commands.display import OUT, numbers, print_arrays, print_json, progress
 from heddle.commands.random_inputs import random_inputs
+from heddle.commands.values import flattened, gathered
 from heddle.core.runtime.file import is_compiled
 
 
@@ -22,7 +23,10 @@ def command(
     model: Annotated[
         Path, typer.Argument(help="An ONNX model or a compiled file.", metavar="MODEL", show_default=False)
     ],
-    inputs: Annotated[Path | None, typer.Option(help="A .npz file with an array for each input, by name.")] = None,
+    inputs: Annotated[
+        Path | None,
+        typer.Option(help="A .npz file with an array for each input, by name; a sequence `s` as `s.0`, `s.1`, ..."),
+    ] = None,
     random: Annotated[bool, typer.Option("--random", help="Make inputs up, from --seed.")] = False,
     seed: Annotated[int, typer.Option(help="The seed of --random.")] = 0,
     outputs: Annotated[Path | None, typer.Option(help="Write the outputs to this .npz file.")] = None,
@@ -75,8 +79,11 @@ def command(
                 threads=threads,
                 progress=advance,
             )
-    arrays = random_inputs(executable.inputs, seed) if inputs is None else read_arrays(inputs)
+    arrays = (
+        random_inputs(executable.inputs, seed) if inputs is None else gathered(executable.inputs, read_arrays(inputs))
+    )
     results = executable(**arrays)
+    given = flattened(results.items())
     times = []
     for _ in range(repeat if repeat > 1 else 0):
         start = time.perf_counter()
@@ -85,12 +92,12 @@ def command(
     if profile is not None:
         executable.profile(**arrays, repeat=repeat).to_perfetto(profile)
     if outputs is not None:
-        write_arrays(outputs, dict(results.items()))
+        write_arrays(outputs, given)
     if json:
         timing = {"median_seconds": statistics.median(times), "least_seconds": min(times)} if times else {}
-        print_json({"outputs": numbers(results.items()), "runs": repeat, **timing, "plan": executable.plan.json()})
+        print_json({"outputs": numbers(given.items()), "runs": repeat, **timing, "plan": executable.plan.json()})
         return
-    print_arrays(results.items())
+    print_arrays(given.items())
     if times:
         median, least = statistics.median(times) * 1e3, min(times) * 1e3
         OUT.print(f"{repeat} runs: median {median:.4g} ms, least {least:.4g} ms", highlight=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -14,8 +15,10 @@ import pytest
 from heddle.core.errors import ArtifactError, InputError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 import heddle
+from heddle.cli import app
 from tests.oracle import session
 
 FEW = settings(max_examples=12, deadline=None, derandomize=True)
@@ -467,3 +470,63 @@ def test_a_model_that_is_compiled_at_once_has_no_stages():
     exe = heddle.compile(model(text))
     assert exe.plan.stages == ()
     assert exe(np.ones((2, 3, 4), F32))["y"].shape == (2, 12)
+
+
+# -- the command line --------------------------------------------------------------------------------------------
+
+
+def ran(*arguments: object) -> str:
+    """What a command prints; it must succeed."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_compile_run_and_explain(tmp_path):
+    path, packed, inputs, outputs = (tmp_path / name for name in ("m.onnx", "m.heddle", "x.npz", "y.npz"))
+    onnx.save(model(GATHERED), path)
+    np.savez(inputs, n=np.array(3), x=np.ones(2, F32))
+    told = ran("compile", path, "-o", packed)
+    assert "part0: not compiled, since what they need is only known when the model runs" in told
+    told = ran("compile", path, "-o", packed, "--example", inputs)
+    assert "not compiled" not in told
+    assert "Loop -> s: the runtime" in told
+    ran("run", packed, "--inputs", inputs, "--outputs", outputs)
+    assert np.load(outputs)["y"].tolist() == [1, 1, 2, 2, 3, 3]
+    told = ran("explain", path)
+    assert told.startswith("compiled part by part: 2 parts in 5 stages\n")
+    assert "compiled when the elements of %s, seq<float32[*]>, are known" in told
+    stages = json.loads(ran("explain", path, "--json"))["stages"]
+    assert [bool(stage["explanation"]) for stage in stages] == [False, False, True, False, False]
+    refused = CliRunner().invoke(app, ["verify", str(path)])
+    assert refused.exit_code != 0
+
+
+def test_sequences_and_optionals_in_files(tmp_path):
+    path, inputs, outputs = (tmp_path / name for name in ("m.onnx", "x.npz", "y.npz"))
+    text = "m (seq(float[2]) s, optional(float[2]) o) => (seq(float[2]) t, bool h)" \
+        " { z = Constant<value_int=0>() e = SequenceAt(s, z) n = Neg(e) t = SequenceInsert(s, n)" \
+        " h = OptionalHasElement(o) }"  # fmt: skip
+    onnx.save(model(text), path)
+    np.savez(inputs, **{"s.0": np.array([1, 2], F32), "s.1": np.array([3, 4], F32)})
+    assert "t.2" in ran("run", path, "--inputs", inputs, "--outputs", outputs)
+    found = np.load(outputs)
+    assert {name: found[name].tolist() for name in found} == {
+        "t.0": [1, 2], "t.1": [3, 4], "t.2": [-1, -2], "h": False,
+    }  # fmt: skip
+
+
+def test_demands_of_one_part(toys):
+    text = model(BRANCHES).SerializeToString()
+    exe = heddle.compile(
+        text,
+        [toys.Picky(), toys.Reference()],
+        demands=heddle.Demands(exclude=(("Relu", "picky"),)),
+        devices=toys.devices(),
+    )
+    assert {region.backend for region in exe.plan.regions} == {"reference"}
+    with pytest.raises(heddle.HeddleError, match="a demand names nodes 'nothing', the graph has none"):
+        heddle.compile(
+            text, [toys.Picky(), toys.Reference()], demands=heddle.Demands(exclude=(("nothing", "picky"),)),
+            devices=toys.devices(),
+        )  # fmt: skip
