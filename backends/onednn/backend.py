@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from heddle.backends.onednn.chains import chains
 from heddle.backends.onednn.heads import lower_chain
 from heddle.backends.onednn.integer_patterns import INTEGER_PATTERNS
 from heddle.backends.onednn.library import WEIGHTS, library
 from heddle.backends.onednn.loop import native_loop
-from heddle.backends.onednn.lower import Lowering, chains
+from heddle.backends.onednn.lower import Lowering
 from heddle.backends.onednn.memory import place
 from heddle.backends.onednn.operators import lower_node
 from heddle.backends.onednn.patterns import REAL_PATTERNS

@@ -7,8 +7,10 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
-from heddle.backends.onednn.library import BIAS, DST, SRC, WEIGHTS
-from heddle.backends.onednn.lower import Chain, Lowering, fused, operand_tensor
+from heddle.backends.onednn.chains import Chain
+from heddle.backends.onednn.eltwise import eltwise
+from heddle.backends.onednn.library import BIAS, DST, SRC, SRC_1, WEIGHTS
+from heddle.backends.onednn.lower import Lowering, fused, operand_tensor
 from heddle.backends.onednn.program import Post, channels_last, dense
 from heddle.backends.onednn.quantization import Array, Quantized, output_axis, real_array, result_scale
 from heddle.backends.onednn.windows import windows
@@ -20,6 +22,8 @@ def lower_chain(lowering: Lowering, chain: Chain) -> None:
     """Append the primitive of a head and all that follows it."""
     if chain.first.op in ("Conv", "ConvTranspose"):
         _convolution(lowering, chain)
+    elif chain.first.op == "Add":
+        _sum_of_integers(lowering, chain)
     else:
         _product(lowering, chain)
 
@@ -111,6 +115,24 @@ def _left(lowering: Lowering, node: Node, x: Value, flat: bool) -> int:
 def _row_major(lowering: Lowering, tensor: int) -> bool:
     one = lowering.tensors[tensor]
     return one.strides == dense(one.dims)
+
+
+def _sum_of_integers(lowering: Lowering, chain: Chain) -> None:
+    """Bytes in and bytes out: the primitive scales its operands, and zero points are sums after it."""
+    left, right = (lowering.quantized[operand] for operand in chain.first.operands)
+    result = result_scale(lowering.graph, chain.last)
+    source = lowering.tensor(left.raw)
+    strides = lowering.tensors[source].strides
+    layout = channels_last if len(chain.value.shape) > 2 and strides == channels_last(chain.value.shape) else dense
+    sources = [lowering.laid(lowering.tensor(one.raw), layout) for one in (left, right)]
+    offset = sum(float(one.scale.reshape(())) * float(one.zero.reshape(())) for one in (left, right))
+    activations = [eltwise(node, lowering.graph) for node in chain.after[:-1]]
+    scaled = Post("linear", float(1 / result.scale.reshape(())), float(result.zero.reshape(())))
+    post = (Post("linear", 1.0, -offset), *(one for one in activations if one is not None), scaled)
+    target = lowering.result(chain.value, layout(chain.value.shape))
+    arguments = {SRC: sources[0], SRC_1: sources[1], DST: target}
+    scales = {SRC: (0, lowering.constant(left.scale.reshape(1))), SRC_1: (0, lowering.constant(right.scale.reshape(1)))}
+    lowering.run("binary", arguments, "add", post=post if offset else post[1:], scales=scales)
 
 
 def _flattened(lowering: Lowering, post: Any, whole: tuple[int, ...]) -> Any:

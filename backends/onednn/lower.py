@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from heddle.backends.onednn.chains import Chain
 from heddle.backends.onednn.eltwise import eltwise
 from heddle.backends.onednn.library import DST, SRC
 from heddle.backends.onednn.program import (
@@ -142,73 +143,6 @@ class Lowering:
             if one.zero.any()
         }
         return {"scales": scales, "zero_points": zeros}
-
-
-class Chain:
-    """An operator and those after it that become part of its primitive, with the value that comes out."""
-
-    def __init__(self, first: Node) -> None:
-        self.first = first
-        self.after: list[Node] = []
-
-    @property
-    def last(self) -> Node:
-        return self.after[-1] if self.after else self.first
-
-    @property
-    def value(self) -> Value:
-        return self.last.results[0]
-
-
-FUSED_BINARY = ("Add", "Mul", "Sub", "Max", "Min", "Div")
-HEADS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
-MOST_POSTS = 8
-
-
-def chains(graph: Graph, multiplier: Multiplier) -> tuple[dict[Node, Chain], set[int]]:
-    """For the node where each chain ends, the chain; and the ids of all nodes that are inside of chains."""
-    ends: dict[Node, Chain] = {}
-    taken: set[int] = set()
-    outputs = set(graph.outputs)
-    for node in graph.nodes:
-        if node.op not in HEADS or id(node) in taken:
-            continue
-        chain = Chain(node)
-        while len(chain.after) < MOST_POSTS and chain.value not in outputs:
-            readers = graph.consumers.get(chain.value, ())
-            if len(readers) != 1 or id(readers[0]) in taken or not _fuses(graph, multiplier, chain, readers[0]):
-                break
-            chain.after.append(readers[0])
-            if readers[0].op == "QuantizeLinear":
-                break
-        taken.update(id(one) for one in (chain.first, *chain.after))
-        ends[chain.last] = chain
-    return ends, taken
-
-
-def _fuses(graph: Graph, multiplier: Multiplier, chain: Chain, node: Node) -> bool:
-    """Whether a node that alone reads the chain's value can be part of its primitive."""
-    value, result = chain.value, node.results[0]
-    if node.op == "QuantizeLinear":
-        return multiplier.operands(chain.first) is not None
-    if result.shape != value.shape:
-        return False
-    if eltwise(node, graph) is not None:
-        return True
-    if node.op not in FUSED_BINARY or list(node.operands).count(value) != 1:
-        return False
-    if node.op in ("Sub", "Div") and node.operands[0] != value:
-        return False
-    (other,) = (operand for operand in node.operands if operand != value)
-    return bool(other.shape) and _spreads(other.shape, value.shape)
-
-
-def _spreads(other: tuple[int, ...], whole: tuple[int, ...]) -> bool:
-    """Whether an operand's shape is one that the library fuses well: whole, along one axis, or one number."""
-    other = (1,) * (len(whole) - len(other)) + other
-    return other == whole or (
-        all(o in (1, w) for o, w in zip(other, whole, strict=True)) and sum(o != 1 for o in other) <= 1
-    )
 
 
 def fused(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
-from heddle.backends.onednn.eltwise import eltwise
+from heddle.backends.onednn.eltwise import eltwise, variable
 from heddle.backends.onednn.library import DST, MULTIPLE_SRC, SCALE, SHIFT, SRC, SRC_1
 from heddle.backends.onednn.lower import Lowering, operand_tensor
 from heddle.backends.onednn.program import channels_last, dense
@@ -31,7 +31,7 @@ def lower_node(lowering: Lowering, node: Node) -> None:
 def _eltwise(lowering: Lowering, node: Node) -> None:
     post = eltwise(node, lowering.graph)
     assert post is not None
-    source = lowering.tensor(node.operands[0])
+    source = lowering.tensor(variable(node, lowering.graph))
     target = lowering.result(node.results[0], lowering.tensors[source].strides)
     numbers = {"alpha": post.alpha, "beta": post.beta}
     lowering.run("eltwise", {SRC: source, DST: target}, post.algorithm, numbers=numbers)
