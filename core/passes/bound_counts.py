@@ -9,7 +9,7 @@ from heddle.core.ir import Graph, Node, Value
 from heddle.core.ops import attributes_of
 from heddle.core.passes.sweep import Sweep, sweep
 
-_AXES: Mapping[str, Callable[[Node], Sequence[int]]] = {
+_AXES: Mapping[str, Callable[[Node], Sequence[int | None]]] = {
     "NonZero": lambda node: (1,),
     "Compress": lambda node: (_axis(node),),
     "Unique": lambda node: (_axis(node), 0, None, 0),

@@ -42,9 +42,10 @@ def recalled(backend: Backend, region: Region, make: Callable[[], Artifact]) -> 
         return make()
     path = objects.place(key)
     with contextlib.suppress(ArtifactError):
-        (schedule,) = read_file(path).programs
-        objects.touch(key)
-        return schedule.steps[0].artifact
+        (program,) = read_file(path).programs
+        if isinstance(program, Schedule):
+            objects.touch(key)
+            return program.steps[0].artifact
     start = time.process_time()
     artifact = make()
     size = sum(array.nbytes for array in artifact.constants.values())

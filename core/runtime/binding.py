@@ -53,6 +53,8 @@ def bind_outputs(specs: Sequence[Spec], shapes: Sequence[tuple[int, ...]], out: 
     if len(given) != len(specs):
         raise InputError(f"out: {len(given)} arrays were given, the model has {len(specs)} outputs")
     for spec, shape, array in zip(specs, shapes, given, strict=True):
+        if not isinstance(spec, TensorSpec):
+            raise InputError(f"out: output {spec.name!r} is {spec}; only tensors are written to arrays that are given")
         fits = isinstance(array, np.ndarray) and array.dtype == dtype_named(spec.dtype) and array.shape == shape
         if not fits or not array.flags.writeable:
             raise InputError(

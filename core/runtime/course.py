@@ -132,7 +132,7 @@ class Part:
         for name, shape in zip(self.inputs, case.shapes, strict=True):
             value = case.values.get(name)
             texts.append(
-                f"{name}: {list(shape)}" if value is None else f"{name} = {np.array2string(value, threshold=8)}"
+                f"{name}: {list(shape or ())}" if value is None else f"{name} = {np.array2string(value, threshold=8)}"
             )
         return ", ".join(texts) or "no inputs"
 

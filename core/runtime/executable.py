@@ -22,6 +22,7 @@ from heddle.core.runtime.engine import Call, Engine, Watched
 from heddle.core.runtime.entry import Entry
 from heddle.core.runtime.file import Saved, read_file, write_file
 from heddle.core.runtime.flight import failure, noted
+from heddle.core.runtime.memory import MemoryUse, memory_use
 from heddle.core.runtime.outputs import Outputs
 from heddle.core.runtime.profile import Profile, StepTime
 from heddle.core.runtime.schedule import Schedule, check, known
@@ -88,6 +89,11 @@ class Executable:
     def plan(self) -> Summary:
         """What runs where, for the input shapes that were compiled first."""
         return summarise(self.name, self.inputs, self.outputs, next(iter(self.programs), None))
+
+    @property
+    def memory(self) -> MemoryUse:
+        """What the host's memory must hold for this executable, for what is compiled; opens its devices."""
+        return memory_use([self._engine.ready(schedule) for schedule in self.schedules])
 
     @property
     def faults(self) -> tuple[StepTime, ...]:
@@ -265,7 +271,7 @@ class Executable:
         program = self._program(arrays)
         if isinstance(program, Course):
             results = walk(program, arrays, self._engine)
-            given = bind_outputs(self.outputs, [shape_of(result) for result in results], out)
+            given = bind_outputs(self.outputs, [shape_of(result) or () for result in results], out)
             for array, result in zip(given, results, strict=True):
                 array[...] = result
             return self._result(given)

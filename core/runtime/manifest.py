@@ -195,8 +195,8 @@ class _Decoder:
             (Case(_shapes(case["shapes"]), self.constants(case["values"])), self.schedule(case["schedule"]))
             for case in entry["made"]
         ]
-        names = (_names(entry[key]) for key in ("inputs", "outputs", "by_value"))
-        return Part(str(entry["part"]), *names, bool(entry["gathers"]), made)
+        inputs, outputs, by_value = (_names(entry[key]) for key in ("inputs", "outputs", "by_value"))
+        return Part(str(entry["part"]), inputs, outputs, by_value, bool(entry["gathers"]), made)
 
     def turn(self, entry: Mapping[str, Any]) -> Turn:
         if entry["turn"] not in TURNS:
