@@ -73,6 +73,7 @@ class Part:
     ) -> None:
         self.name, self.inputs, self.outputs, self.gathers = name, tuple(inputs), tuple(outputs), gathers
         self.by_value = tuple(name for name in self.inputs if name in by_value)
+        self._passed = tuple(name for name in self.inputs if name not in self.by_value)
         self._specialise = specialise
         self._made: OrderedDict[tuple[Any, ...], tuple[Case, Schedule]] = OrderedDict()
         for case, schedule in made:
@@ -86,14 +87,13 @@ class Part:
 
     def run(self, values: dict[str, Any], machine: Machine) -> None:
         """Read the inputs from `values` and bind the outputs there."""
-        given = [values[name] for name in self.inputs]
-        case = Case(
-            tuple(map(shape_of, given)),
-            {name: value for name, value in zip(self.inputs, given, strict=True) if name in self.by_value},
-        )
-        schedule = self._schedule(case, machine)
-        arrays = _flat(value for name, value in zip(self.inputs, given, strict=True) if name not in self.by_value)
-        results = machine.compute(schedule, arrays)
+        shapes = tuple([shape_of(values[name]) for name in self.inputs])
+        key = (shapes, tuple([values[name].tobytes() for name in self.by_value]))
+        found = self._made.get(key)
+        if found is None or len(self._made) >= LIMIT:
+            case = Case(shapes, {name: values[name] for name in self.by_value})
+            found = self._found(key, case, machine)
+        results = machine.compute(found[1], _flat([values[name] for name in self._passed]))
         if self.gathers:
             values[self.outputs[0]] = list(results)
         else:
@@ -104,18 +104,15 @@ class Part:
         with self._lock:
             self._compile(case)
 
-    def _schedule(self, case: Case, machine: Machine) -> Schedule:
-        key = case.key
-        found = self._made.get(key)
-        if found is not None and len(self._made) < LIMIT:
-            return found[1]
+    def _found(self, key: tuple[Any, ...], case: Case, machine: Machine) -> tuple[Case, Schedule]:
+        """What is compiled for a case, which is then the one that was used last."""
         with self._lock:
             found = self._made.get(key) or self._compile(case)
             self._made.move_to_end(key)
             if len(self._made) > LIMIT:
                 _, (_, oldest) = self._made.popitem(last=False)
                 machine.forget(oldest)
-        return found[1]
+        return found
 
     def _compile(self, case: Case) -> tuple[Case, Schedule]:
         if self._specialise is None:
@@ -273,18 +270,20 @@ def walk(course: Course, arguments: Sequence[Any], machine: Machine) -> list[Any
 
 def shape_of(value: Any) -> Shape | None:
     """The shape of an array, or the shapes of a sequence's elements; of what is absent, None."""
-    if value is None or isinstance(value, np.ndarray):
-        return None if value is None else value.shape
-    return tuple(map(shape_of, value))
+    if isinstance(value, np.ndarray):
+        return value.shape
+    return None if value is None else tuple(map(shape_of, value))
 
 
 def _flat(values: Iterable[Any]) -> list[Array]:
     """The arrays of values, element by element of sequences, without those that are absent."""
-    return [
-        array
-        for value in values
-        for array in (_flat(value) if isinstance(value, list) else () if value is None else (value,))
-    ]
+    arrays: list[Array] = []
+    for value in values:
+        if isinstance(value, np.ndarray):
+            arrays.append(value)
+        elif value is not None:
+            arrays += _flat(value)
+    return arrays
 
 
 def _blank(spec: Spec) -> Array | None:

@@ -15,12 +15,16 @@ from heddle.core.passes import (
     ExpandComposites,
     FoldConstants,
     bind_shapes,
+    bound_counts,
     dead_code,
     fold_scales,
     identities,
     infer_shapes,
     optimize,
     sink_constants,
+    specialised,
+    take_branches,
+    unrolled,
 )
 
 Read = Callable[..., Graph]
@@ -345,3 +349,69 @@ def test_work_grows_with_the_graph_and_not_faster(monkeypatch: pytest.MonkeyPatc
         optimize(Graph((x,), tuple(nodes), (values[-1],)))
         counts.append(asked)
     assert counts[1] <= 10 * counts[0] + 10
+
+
+# -- what is only known when it runs -------------------------------------------------------------------------------
+
+
+def test_the_branch_of_a_known_condition_is_taken(read_graph: Read) -> None:
+    text = """graph (%x: float32[2]) -> (%y) {
+      const %c: bool[]
+      %y: float32[2] = If(%c, %x) {
+        else_branch=graph (%a: float32[2]) -> (%b) { %b: float32[2] = Relu(%a) },
+        then_branch=graph (%a: float32[2]) -> (%b) { %n: float32[2] = Neg(%a)  %b: float32[2] = Abs(%n) }
+      }
+    }"""
+    taken = take_branches(read_graph(text, c=True))
+    assert [node.op for node in taken.nodes] == ["Neg", "Abs"]
+    assert [value.name for value in taken.outputs] == ["y"]
+    assert [node.op for node in take_branches(read_graph(text, c=False)).nodes] == ["Relu"]
+    asked = read_graph(text.replace("%x: float32[2])", "%x: float32[2], %c: bool[])").replace("const %c: bool[]", ""))
+    assert take_branches(asked) is asked
+
+
+@pytest.mark.parametrize("node", ["NonZero(%x)", "Compress(%x, %c) {axis=-1}", "Compress(%x, %c)", "Unique(%x)"])
+def test_counts_are_bounded(read_graph: Read, node: str) -> None:
+    rank = 1 if node in ("Compress(%x, %c)", "Unique(%x)") else 2
+    dims = ",".join("?" * rank)
+    dtype = "int64" if node.startswith("NonZero") else "float32"
+    graph = read_graph(f"graph (%x: float32[2,4], %c: bool[4]) -> (%y) {{ %y: {dtype}[{dims}] = {node} }}")
+    bounded = bound_counts(graph)
+    name = node.partition("(")[0]
+    assert [each.op for each in bounded.nodes] == [f"heddle.{name}Bounded", "heddle.Trim"]
+    assert all(value.tensor.shape is not None for value in bounded.nodes[0].results)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        given = [rng.integers(-1, 2, (2, 4)).astype(np.float32), rng.random(4) < 0.5]
+        for want, got in zip(evaluate(graph, given), evaluate(bounded, given), strict=True):
+            np.testing.assert_array_equal(got, want)
+
+
+def test_specialised_for_types_and_values(read_graph: Read) -> None:
+    graph = read_graph(
+        """graph (%x: float32[N,?], %s: int64[2], %z: float32[N]) -> (%y, %w) {
+      %y: float32[?,?] = Reshape(%x, %s)
+      %w: float32[N] = Neg(%z)
+    }"""
+    )
+    types = {"x": tensor("float32", 4, 3), "s": tensor("int64", 2), "z": tensor("float32", 7)}
+    made = specialised(graph, types, {"s": np.array([6, 2])})
+    assert [value.name for value in made.inputs] == ["x", "z"]
+    assert [str(value.type) for value in made.outputs] == ["float32[6,2]", "float32[7]"]
+    assert {value.name: array.tolist() for value, array in made.constants.items()} == {"s": [6, 2]}
+
+
+def test_sequences_are_unrolled(read_graph: Read) -> None:
+    joined = read_graph(
+        "graph (%s: seq<float32[?]>) -> (%y) { %y: float32[?,?] = ConcatFromSequence(%s) {axis=0, new_axis=1} }"
+    )
+    made = unrolled(joined, {"s": [(2,), (2,)]})
+    assert [node.op for node in made.nodes] == ["Unsqueeze", "Unsqueeze", "Concat"]
+    assert [str(value.type) for value in made.outputs] == ["float32[2,2]"]
+    with pytest.raises(GraphError, match=r"^ConcatFromSequence: 0 elements of"):
+        unrolled(joined, {"s": []})
+    text = "graph (%x: float32[5]) -> (%s) { const %n: int64[] %s: seq<float32[?]> = SplitToSequence(%x, %n) }"
+    parts = unrolled(read_graph(text, n=2), {})
+    assert [str(value.type) for value in parts.outputs] == ["float32[2]", "float32[2]", "float32[1]"]
+    with pytest.raises(GraphError, match=r"^SplitToSequence: parts of 0 elements cannot be split off$"):
+        unrolled(read_graph(text, n=0), {})
