@@ -27,6 +27,10 @@ class DeviceError(HeddleError):
     """A device failed while it ran, or refuses what it was given. Names device and region."""
 
 
+class UnavailableError(DeviceError):
+    """A device is not there: nothing of Heddle is broken, but hardware or a driver is missing. Says what mends it."""
+
+
 class ArtifactError(HeddleError):
     """A compiled file is damaged, too new, or does not fit this machine."""
 

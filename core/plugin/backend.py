@@ -12,7 +12,7 @@ from heddle.core.plugin.figures import Figures, roofline
 from heddle.core.runtime.artifact import Artifact, Port, Signature
 
 API_LEVEL = 1
-"""The level of this contract; a plugin that asks for a newer one is refused with a clear message."""
+"""The level of this contract; a plugin that is written for a newer one is refused with a clear message."""
 
 OLDEST_API_LEVEL = 1
 """The lowest level whose plugins still work."""
@@ -81,12 +81,17 @@ class Backend:
     """
 
     name: ClassVar[str]
-    api: ClassVar[int] = API_LEVEL
+    api: ClassVar[int] = 1
+    """The level of the contract that the class is written for; one that does not say so is of the first."""
+
     Options: ClassVar[type[Any]] = NoOptions
     takes_all: ClassVar[bool] = False
     """True of a backend that compiles any region, without patterns; what it cannot, `refuses` says."""
     merges: ClassVar[bool] = True
     """False when each region must hold exactly one match."""
+
+    experimental: ClassVar[str] = ""
+    """What has not been shown of a backend that is not yet to be relied on; empty of all others."""
 
     tolerance: ClassVar[Tolerance] = Tolerance()
     """How far results may be from the reference; the conformance kit and `heddle verify` hold the backend to it."""

@@ -42,6 +42,7 @@ class Status:
     patterns: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
     takes_all: bool = False
+    experimental: str = ""
     error: str = ""
     traceback: str = field(default="", repr=False)
 
@@ -199,6 +200,7 @@ class Plugins:
             patterns,
             list_options(candidate.loaded.Options),
             candidate.loaded.takes_all,
+            candidate.loaded.experimental,
         )
 
 

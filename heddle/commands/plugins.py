@@ -10,7 +10,7 @@ import typer
 from heddle.commands import test
 from heddle.commands.arguments import AsJson
 from heddle.commands.display import OUT, print_json, print_table
-from heddle.core.errors import HeddleError
+from heddle.core.errors import HeddleError, UnavailableError
 from heddle.core.plugin import PluginWarning, Status, plugins
 from heddle.core.runtime.devices import known_devices, open_device
 
@@ -28,7 +28,9 @@ def list_(json: AsJson = False) -> None:
     """
     statuses = _statuses()
     if json:
-        print_json({"backends": [_plain(status) for status in statuses], "devices": list(known_devices())})
+        missing = {name: state for name, state in _missing().items() if state}
+        devices = list(known_devices())
+        print_json({"backends": [_plain(status) for status in statuses], "devices": devices, "unavailable": missing})
         return
     rows = [
         (
@@ -36,18 +38,24 @@ def list_(json: AsJson = False) -> None:
             status.origin,
             "everything" if status.takes_all else ", ".join(status.patterns),
             ", ".join(f"{option.name}={option.default}" for option in status.options),
-            "ok" if status.ok else f"broken: {status.error}",
+            _state(status),
         )
         for status in statuses
     ]
     print_table("backends", ("name", "from", "takes", "options", "state"), rows)
     OUT.print()
-    print_table("devices", ("name", "from"), [(name, point.value) for name, point in known_devices().items()])
+    found = [
+        (name, known_devices()[name].value, f"unavailable: {state}" if state else "ok")
+        for name, state in _missing().items()
+    ]
+    print_table("devices", ("name", "from", "state"), found)
 
 
 @app.command()
 def doctor(json: AsJson = False) -> None:
     """Load every plugin and open every device, and show what fails, with its traceback. The exit code is 1 if any does.
+
+    A device whose hardware or driver is missing is unavailable, which is no failure.
 
     Example:
 
@@ -55,22 +63,48 @@ def doctor(json: AsJson = False) -> None:
     """
     statuses = _statuses()
     devices: dict[str, str] = {}
+    unavailable: dict[str, str] = {}
     for name in known_devices():
         try:
             open_device(name).close()
             devices[name] = ""
+        except UnavailableError as error:
+            unavailable[name] = str(error)
         except HeddleError as error:
             devices[name] = str(error)
     broken = any(not status.ok for status in statuses) or any(devices.values())
     if json:
-        print_json({"backends": [_plain(status) for status in statuses], "devices": devices})
+        backends = [_plain(status) for status in statuses]
+        print_json({"backends": backends, "devices": devices, "unavailable": unavailable})
     else:
         for status in statuses:
             _tell(f"backend {status.name} ({status.origin})", status.error, status.traceback)
         for name, failure in devices.items():
             _tell(f"device {name}", failure, "")
+        for name, reason in unavailable.items():
+            OUT.print(f"device {name}: unavailable: {reason}", highlight=False, markup=False, soft_wrap=True)
     if broken:
         raise typer.Exit(1)
+
+
+def _missing() -> dict[str, str]:
+    """For each device why it cannot be used on this machine; nothing where it can."""
+    found = {}
+    for name in known_devices():
+        found[name] = ""
+        try:
+            open_device(name).close()
+        except UnavailableError as error:
+            found[name] = str(error)
+        except HeddleError:
+            found[name] = "it is broken; `heddle plugins doctor` says how"
+    return found
+
+
+def _state(status: Status) -> str:
+    if not status.ok:
+        return f"broken: {status.error}"
+    return f"experimental: {status.experimental}" if status.experimental else "ok"
 
 
 def _tell(what: str, failure: str, traceback: str) -> None:
