@@ -42,6 +42,7 @@ class Cudnn(Backend):
 
     name: ClassVar[str] = "cudnn"
     Options = CudnnOptions
+    experimental: ClassVar[str] = "its programs have not yet run on a GPU"
     tolerance: ClassVar[Tolerance] = Tolerance(relative=2e-3)
 
     def __init__(self, options: Any = None) -> None:

@@ -22,7 +22,7 @@ from heddle.backends.cudnn.driver import (
     Driver,
 )
 from heddle.backends.cudnn.pool import Pool
-from heddle.core.errors import DeviceError
+from heddle.core.errors import DeviceError, UnavailableError
 from heddle.core.runtime.device import Event
 from numpy.typing import NDArray
 
@@ -51,7 +51,7 @@ class Context:
         self.lock = threading.RLock()
         count = driver.number("cuDeviceGetCount")
         if not 0 <= ordinal < count:
-            raise DeviceError(f"cudnn: there is no GPU number {ordinal}, the driver shows {count}; {ABSENT}")
+            raise UnavailableError(f"cudnn: there is no GPU number {ordinal}, the driver shows {count}; {ABSENT}")
         self._gpu = driver.number("cuDeviceGet", ordinal)
         self.facts = self._facts()
         self.handle = driver.make("cuDevicePrimaryCtxRetain", self._gpu)

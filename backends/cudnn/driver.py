@@ -8,7 +8,7 @@ from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_size_t, c_uint, c
 from functools import cache
 from typing import Any
 
-from heddle.core.errors import DeviceError
+from heddle.core.errors import DeviceError, UnavailableError
 
 LIBRARY = "libcuda.so.1"
 ABSENT = "install NVIDIA's driver on a machine with a GPU (`nvidia-smi` shows both); compiling needs neither"
@@ -75,13 +75,13 @@ class Driver:
         try:
             self._library = ctypes.CDLL(path)
         except OSError as error:
-            raise DeviceError(f"cudnn: {path} cannot be loaded ({error}); {ABSENT}") from None
+            raise UnavailableError(f"cudnn: {path} cannot be loaded ({error}); {ABSENT}") from None
         self._functions = {}
         for name, arguments in _SIGNATURES.items():
             try:
                 function = self._library[name]
             except AttributeError:
-                raise DeviceError(f"cudnn: {path} has no {name}; install a driver of CUDA 12 or later") from None
+                raise UnavailableError(f"cudnn: {path} has no {name}; install a driver of CUDA 12 or later") from None
             function.argtypes, function.restype = arguments, c_int
             self._functions[name] = function
         self.call("cuInit", 0)

@@ -50,7 +50,7 @@ static int leave(int status) { pthread_mutex_unlock(&lock); return status; }
 #define ENTER(name) do { int trapped = enter(name); if (trapped) return leave(trapped); } while (0)
 
 /* what tests set and ask */
-void fake_reset(size_t bytes, int version) { limit = bytes; capability = version; poison = broken = 0; traps = NULL; tallies = NULL; }
+void fake_reset(size_t bytes, int version) { limit = used + bytes; capability = version; poison = broken = 0; traps = NULL; tallies = NULL; }
 void fake_fail(const char *name, int after, int status) {
     Trap *trap = calloc(1, sizeof *trap);
     strcpy(trap->name, name); trap->after = after; trap->status = status; trap->next = traps; traps = trap;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import subprocess
 import tempfile
 from functools import cache
@@ -61,8 +62,10 @@ def fake() -> Driver:
 
 
 def reset(memory: int = MEMORY, capability: int = 80) -> Driver:
-    """The fake driver with nothing broken in it."""
+    """The fake driver with nothing broken in it, and so much memory beside what others still hold."""
     driver = fake()
+    if memory != MEMORY:
+        gc.collect()
     driver._library.fake_reset(ctypes.c_size_t(memory), capability)
     return driver
 
