@@ -45,6 +45,7 @@ class Watched(OnednnDevice):
     """The device, remembering what it loads."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.loaded: list[OnednnProgram] = []
 
     def load(self, artifact: Artifact) -> OnednnProgram:

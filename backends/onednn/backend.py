@@ -62,9 +62,12 @@ class Onednn(Backend):
 
     @property
     def figures(self) -> Figures:
-        """A core with AVX-512, as benchmarks measure it; regions are called through Python."""
-        cores = self.options.threads
-        return Figures({"int8": 4e11 * cores, "uint8": 4e11 * cores, "*": 1e11 * cores}, bandwidth=1.5e10, launch=1e-5)
+        """The speeds of the processor by the width of its vectors, a little below what primitives reach."""
+        target = host()
+        core = 1e11 if target.has("avx512f") else 7e10 if target.has("avx2") else 2e10
+        whole = core * self.options.threads
+        integers = 4 * whole if target.has(VNNI) else whole
+        return Figures({"int8": integers, "uint8": integers, "*": whole}, bandwidth=1.5e10, launch=3e-6)
 
     def compile(self, region: Region) -> Artifact:
         body = spelled(region)

@@ -22,7 +22,8 @@ def known(match: Match) -> str | None:
                 return f"{value} is {value.type}, takes a known shape"
             if len(value.type.shape) > MOST_AXES:
                 return f"{value} has {len(value.type.shape)} axes, takes at most {MOST_AXES}"
-            if value not in match.graph.constants and any(size < 1 for size in value.type.shape):
+            listed = value in match.graph.constants and len(value.type.shape) < 2  # no axes, no region of interest
+            if not listed and any(size < 1 for size in value.type.shape):
                 return f"{value} is {value.type}, takes at least one element"
     return None
 

@@ -143,7 +143,10 @@ class OnednnFrame(Frame):
 
 
 class OnednnDevice(HostDevice):
-    """The processor, as oneDNN uses it; its memory is the process's own."""
+    """The processor, as oneDNN uses it; its memory is the process's own. UnavailableError without the library."""
+
+    def __init__(self) -> None:
+        library()
 
     def properties(self) -> DeviceProperties:
         return DeviceProperties("onednn", (MemorySpace(HOST_MEMORY, super().properties().memories[0].capacity),))

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Any
 
-from heddle.core.errors import DeviceError
+from heddle.core.errors import DeviceError, UnavailableError
 
 PACKAGE = "onednn-cpu-gomp"
 REMEDY = 'pip install "heddle[onednn]"; its libgomp.so.1 is in the system package libgomp1'
@@ -50,7 +50,7 @@ class Library:
         self.handle = _load()
         self.handle.dnnl_memory_desc_get_size.restype = c_size_t
         self.handle.dnnl_primitive_desc_query_md.restype = c_void_p
-        gomp = ctypes.CDLL("libgomp.so.1")
+        gomp = _open("libgomp.so.1")
         self.set_threads, self.get_threads = gomp.omp_set_num_threads, gomp.omp_get_max_threads
         self.engine = self.make("dnnl_engine_create", c_int(1), c_size_t(0))
 
@@ -103,18 +103,22 @@ def flags(value: int) -> c_uint:
 
 @cache
 def library() -> Library:
-    """The library, loaded once; DeviceError that says how to install it when it is not here."""
+    """The library, loaded once; UnavailableError that says how to install it when it is not here."""
     return Library()
 
 
 def _load() -> ctypes.CDLL:
-    try:
-        found = ctypes.CDLL(_path())
-    except OSError as error:
-        raise DeviceError(f"onednn: the library cannot be loaded: {error}; {REMEDY}") from None
+    found = _open(_path())
     if not hasattr(found, "dnnl_matmul_primitive_desc_create"):
-        raise DeviceError(f"onednn: the library lacks the interface of version 3; {REMEDY}")
+        raise UnavailableError(f"onednn: the library lacks the interface of version 3; {REMEDY}")
     return found
+
+
+def _open(path: str) -> ctypes.CDLL:
+    try:
+        return ctypes.CDLL(path)
+    except OSError as error:
+        raise UnavailableError(f"onednn: the library cannot be loaded: {error}; {REMEDY}") from None
 
 
 def _path() -> str:

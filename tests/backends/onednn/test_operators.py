@@ -1,65 +1,16 @@
-"""Every operator that oneDNN takes, and random chains of them, against onnxruntime."""
+"""Every operator of real numbers that oneDNN takes, against onnxruntime."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-from heddle.core.errors import BackendError, DeviceError
-from onnx import helper, numpy_helper
+from onnx import helper
 
-import heddle
-from tests.oracle import session
+from tests.backends.onednn.comparing import compare, model, needs_library, normal
 
-try:
-    from heddle.backends.onednn.library import library
-
-    library()
-except DeviceError as error:
-    pytest.skip(str(error), allow_module_level=True)
-
-MODELS = Path(__file__).parents[2] / "models"
-Arrays = dict[str, np.ndarray[Any, Any]]
-
-
-def model(
-    nodes: Sequence[onnx.NodeProto], inputs: Arrays, constants: Arrays, results: Sequence[str] = ("y",)
-) -> onnx.ModelProto:
-    """A model of these nodes over inputs of these shapes."""
-    ports = [
-        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
-        for name, a in inputs.items()
-    ]
-    held = [numpy_helper.from_array(array, name) for name, array in constants.items()]
-    outputs = [onnx.ValueInfoProto(name=name) for name in results]
-    graph = helper.make_graph(nodes, "test", ports, outputs, held)
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    return onnx.shape_inference.infer_shapes(made)
-
-
-def compare(made: onnx.ModelProto, inputs: Arrays, tolerance: float = 1e-4, quanta: int = 0, **options: Any) -> None:
-    """Demand that nothing is left to the host, and that the results are onnxruntime's."""
-    compiled = heddle.compile(made, backends=["onednn"], options={"onednn": options} if options else None)
-    found = compiled(*inputs.values())
-    theirs = session(made)
-    for output, wanted in zip(theirs.get_outputs(), theirs.run(None, inputs), strict=True):
-        mine = np.asarray(found[output.name])
-        assert mine.shape == wanted.shape
-        assert mine.dtype == wanted.dtype
-        if wanted.dtype.kind in "iu":
-            assert np.abs(mine.astype(int) - wanted.astype(int)).max() <= quanta
-        else:
-            np.testing.assert_allclose(mine, wanted, rtol=0, atol=tolerance * max(1.0, float(np.abs(wanted).max())))
-
-
-def normal(*shape: int, seed: int = 0) -> np.ndarray[Any, Any]:
-    return np.asarray(np.random.default_rng([seed, *shape]).standard_normal(shape), np.float32)
-
+pytestmark = needs_library
 
 CONVOLUTIONS = [
     ((1, 3, 9), (4, 3, 3), {"pads": [1, 1]}),
@@ -161,108 +112,7 @@ def test_normalization_concat_and_resize() -> None:
     compare(model(nodes, inputs, held), inputs)
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
-@pytest.mark.parametrize("group", [1, 8])
-@pytest.mark.parametrize("zero", [0, 3])
-def test_quantized_convolutions(dtype: Any, group: int, zero: int) -> None:
-    """Scales per channel and zero points; one quantum is allowed where the sum lies between two."""
-    inputs = {"x": normal(1, 8, 9, 9)}
-    held = {
-        "xs": np.float32(0.02), "z": np.array(zero, dtype), "ys": np.float32(0.09),
-        "w": np.random.default_rng(1).integers(-127, 128, (16, 8 // group, 3, 3)).astype(np.int8),
-        "ws": np.linspace(0.003, 0.02, 16, dtype=np.float32), "wz": np.zeros(16, np.int8),
-        "b": np.arange(-800, 800, 100).astype(np.int32), "bs": np.linspace(6e-5, 4e-4, 16, dtype=np.float32),
-        "bz": np.zeros(16, np.int32),
-    }  # fmt: skip
-    nodes = [
-        helper.make_node("QuantizeLinear", ["x", "xs", "z"], ["q"]),
-        helper.make_node("DequantizeLinear", ["q", "xs", "z"], ["d"]),
-        helper.make_node("DequantizeLinear", ["w", "ws", "wz"], ["v"], axis=0),
-        helper.make_node("DequantizeLinear", ["b", "bs", "bz"], ["a"], axis=0),
-        helper.make_node("Conv", ["d", "v", "a"], ["c"], group=group, pads=[1, 1, 1, 1]),
-        helper.make_node("Relu", ["c"], ["r"]),
-        helper.make_node("QuantizeLinear", ["r", "ys", "z"], ["y"]),
-    ]
-    compare(model(nodes, inputs, held), inputs, quanta=1)
-
-
-def random_chain(seed: int) -> tuple[onnx.ModelProto, Arrays]:
-    """A few operators at random over an image, with branches that meet again."""
-    rng = np.random.default_rng(seed)
-    channels, size = int(rng.integers(1, 20)), int(rng.integers(3, 12))
-    inputs = {"x": normal(int(rng.integers(1, 3)), channels, size, size, seed=seed)}
-    nodes, held, values = [], {}, ["x"]
-    for number in range(int(rng.integers(2, 9))):
-        name, source = f"v{number}", values[-1 if rng.random() < 0.6 else int(rng.integers(len(values)))]
-        match rng.integers(6):
-            case 0 | 1:
-                grouped = channels if rng.random() < 0.3 else 1
-                kernel = int(rng.choice([1, 3]))
-                held[f"w{number}"] = normal(channels, channels // grouped, kernel, kernel, seed=number) / 3
-                inputs_ = [source, f"w{number}"]
-                nodes.append(helper.make_node("Conv", inputs_, [name], group=grouped, pads=[kernel // 2] * 4))
-            case 2:
-                op = str(rng.choice(["Relu", "Sigmoid", "Tanh", "HardSwish", "Elu"]))
-                nodes.append(helper.make_node(op, [source], [name]))
-            case 3:
-                other = values[int(rng.integers(len(values)))]
-                nodes.append(helper.make_node(str(rng.choice(["Add", "Mul", "Sub", "Max"])), [source, other], [name]))
-            case 4:
-                held[f"k{number}"] = normal(*[(channels, 1, 1), (size,), (1,)][int(rng.integers(3))], seed=number)
-                nodes.append(helper.make_node("Add", [source, f"k{number}"], [name]))
-            case _:
-                nodes.append(helper.make_node("MaxPool", [source], [name], kernel_shape=[3, 3], pads=[1, 1, 1, 1]))
-        values.append(name)
-    nodes.append(helper.make_node("Softmax", [values[-1]], ["y"], axis=int(rng.integers(4))))
-    return model(nodes, inputs, held, ("y", values[-1])), inputs
-
-
-@pytest.mark.parametrize("seed", range(40))
-def test_random_graphs(seed: int) -> None:
-    compare(*random_chain(seed))
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("first", range(40, 1000, 40))
-def test_a_thousand_random_graphs(first: int) -> None:
-    for seed in range(first, first + 40):
-        compare(*random_chain(seed))
-
-
-@pytest.mark.parametrize("name", ["mnist.onnx", "rfb320.onnx"])
-def test_models(name: str) -> None:
-    """The models in the tree, saved and loaded, from several threads at once."""
-    made = onnx.load(MODELS / name)
-    dims = [dim.dim_value or 1 for dim in made.graph.input[0].type.tensor_type.shape.dim]
-    x = normal(*dims)
-    theirs = session(made)
-    wanted = theirs.run(None, {made.graph.input[0].name: x})
-    compiled = heddle.compile(made, backends=["onednn", "host"])
-    with ThreadPoolExecutor(3) as pool:
-        for found in pool.map(lambda _: compiled(x), range(6)):
-            for output, array in zip(theirs.get_outputs(), wanted, strict=True):
-                mine = np.asarray(found[output.name])
-                assert np.abs(mine - array).max() <= 1e-4 * np.abs(array).max()
-
-
 def test_bfloat16_is_an_option() -> None:
     inputs = {"x": normal(64, 256)}
     node = helper.make_node("MatMul", ["x", "w"], ["y"])
     compare(model([node], inputs, {"w": normal(256, 64)}), inputs, tolerance=2e-2, bf16=True)
-
-
-def test_threads_are_positive() -> None:
-    inputs = {"x": normal(3)}
-    made = model([helper.make_node("Relu", ["x"], ["y"])], inputs, {})
-    with pytest.raises(BackendError, match="onednn: threads is 0, 1 or more is expected"):
-        heddle.compile(made, backends=["onednn"], options={"onednn": {"threads": 0}})
-
-
-def test_a_missing_library_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    from heddle.backends.onednn import backend
-    from heddle.backends.onednn import library as binding
-
-    monkeypatch.setattr(binding, "_path", lambda: "libdnnl-is-not-here.so")
-    monkeypatch.setattr(backend, "library", binding.Library)
-    with pytest.raises(BackendError, match=r'cannot be loaded.*pip install "heddle\[onednn\]"'):
-        backend.Onednn()
