@@ -10,7 +10,7 @@ import contextlib
 import random
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,9 @@ from heddle.simulators.vta.rtl import REGISTERS, Memory, Rtl, build_rtl
 
 ORIGINS = (0, 0xA5A5_0000, 0x5A5A_0000)
 """Where memory starts, in turn, so that all bits of addresses are seen to change."""
+
+PROGRAMS = 12
+"""Random programs of a run, if nobody says otherwise; `heddle sim cover` runs as many."""
 
 WILD = 24
 """Wild programs per run."""
@@ -85,12 +88,20 @@ def run_wild(config: Config, model: Model, rng: random.Random, folder: Path) -> 
     return files
 
 
-def run_all(config: Config, model: Model, programs: int, first: int) -> Coverage:
-    """What the programs exercise."""
-    with tempfile.TemporaryDirectory() as folder:
+def run_all(
+    config: Config,
+    model: Model,
+    programs: int,
+    first: int = 0,
+    jobs: int = 4,
+    begins: Callable[[int], object] = lambda seed: None,
+) -> Coverage:
+    """What random programs of `jobs` jobs, directed and wild ones exercise; `begins` hears of each random seed."""
+    with tempfile.TemporaryDirectory(prefix="heddle-") as folder:
         files = []
         for seed in range(first, first + programs):
-            case = random_case(config, seed)
+            begins(seed)
+            case = random_case(config, seed, jobs)
             rtl = Rtl(config, model, case.memory.copy(), timing(seed), ORIGINS[seed % len(ORIGINS)])
             rtl.run(case.program, case.code, case.bases, WATCHDOG)
             files.append(Path(folder, f"{seed}.dat"))
@@ -116,7 +127,7 @@ def run_all(config: Config, model: Model, programs: int, first: int) -> Coverage
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="coverage of the accelerator's RTL")
-    parser.add_argument("--programs", type=int, default=100)
+    parser.add_argument("--programs", type=int, default=PROGRAMS)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--config", default="tiny")
     options = parser.parse_args(arguments)

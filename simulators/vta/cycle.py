@@ -12,11 +12,12 @@ from heddle.core.errors import DeviceError
 from heddle.hw.vta.config import Config
 from heddle.hw.vta.generate import OUT_DEPTH
 from heddle.hw.vta.isa import Instruction, unit_of
-from heddle.simulators.vta import events as e
+from heddle.simulators.vta.events import state as e
+from heddle.simulators.vta.events.simulate import FUNCTIONS, simulate
 from heddle.simulators.vta.native import compile_functions
 from heddle.simulators.vta.program import Program
 from heddle.simulators.vta.rtl import Memory
-from heddle.simulators.vta.stream import MEMORIES
+from heddle.simulators.vta.stream import MEMORIES, check_bases
 from numpy.typing import NDArray
 
 Bytes = NDArray[np.uint8]
@@ -138,7 +139,7 @@ def _jitter(memory: Memory) -> int:
 
 @cache
 def _native() -> Callable[..., int]:
-    return compile_functions(e.FUNCTIONS, e.simulate)
+    return compile_functions(FUNCTIONS, simulate)
 
 
 def _stuck(prepared: Prepared, state: Ints) -> DeviceError:
@@ -194,6 +195,7 @@ def prepare(
     program: Sequence[Instruction], config: Config, data: Bytes | None = None, bases: Sequence[int] = ()
 ) -> Prepared:
     """A program as the rows that the model runs; see `cycles` for `data` and `bases`."""
+    check_bases(config, program, bases)
     maker = _Rows(config, data, bases)
     rows = [maker.row(instruction) for instruction in program]
     flat = np.array(rows, np.int64).reshape(len(rows), e.COLUMNS)

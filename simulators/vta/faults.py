@@ -9,7 +9,7 @@ class FaultError(DeviceError):
     """A program did what the instruction set forbids.
 
     `kind` is `illegal`, `bounds`, `token`, `read` or `write` (the hardware's error bits), `deadlock`, `uninitialised`,
-    `race` or `watchdog`; `index` is the instruction, counted from 0.
+    `race`, `watchdog` or `alignment` (a base register that is no whole beat); `index` is the instruction, from 0 on.
     """
 
     def __init__(self, kind: str, index: int, message: str) -> None:

@@ -18,7 +18,7 @@ from heddle.simulators.vta import arithmetic
 from heddle.simulators.vta.checks import Checks
 from heddle.simulators.vta.faults import FaultError
 from heddle.simulators.vta.footprint import Index, Walk, box, distinct, touched, walk
-from heddle.simulators.vta.stream import MEMORIES, Step, read_stream, register, stride
+from heddle.simulators.vta.stream import MEMORIES, Step, check_bases, read_stream, register, stride
 from heddle.simulators.vta.tokens import Clock, run
 from numpy.typing import NDArray
 
@@ -56,6 +56,7 @@ class Functional:
         self._bases = [*bases, *([0] * (BASES - len(bases)))]
         self._limits = limits
         self._reset()
+        check_bases(self.config, program, bases)
         run(read_stream(self.config, program), self.config.queue_depth, self._execute)
 
     def _reset(self) -> None:

@@ -18,6 +18,7 @@ from heddle.hw.vta.sources import PACKAGE, rtl_sources
 from heddle.simulators.verilator import Axi4, AxiLite, Dram, Model, RtlHangError, RtlSpec, Simulation, build
 from heddle.simulators.verilator.cache import digest_of, obtain
 from heddle.simulators.vta.faults import FaultError
+from heddle.simulators.vta.stream import check_bases
 from numpy.typing import NDArray
 
 REGISTERS: Mapping[str, int] = {entry["name"]: entry["address"] for entry in description()["register"]}
@@ -103,7 +104,8 @@ class Rtl:
         return self._counters()
 
     def prepare(self, program: Sequence[Instruction], code: int, bases: Sequence[int]) -> None:
-        """Write a program to memory and start it, without waiting for its end."""
+        """Write a program to memory and start it, without waiting for its end; its bases must be whole beats."""
+        check_bases(self.config, program, bases)
         words = b"".join(encode(self.config, i).to_bytes(INSTRUCTION_BITS // 8, "little") for i in program)
         self._memory[code : code + len(words)] = np.frombuffer(words, np.uint8)
         write = self._registers.write

@@ -13,6 +13,7 @@ from heddle.simulators.vta.faults import FaultError
 UNITS = ("load", "compute", "store")
 REGISTERS = {name for name, kind in opcodes().items() if not kind.tokens and name != "FINISH"}
 MEMORIES = ("inp", "wgt", "uop", "prm")
+BASED = {name for name, kind in opcodes().items() if any(field.name == "base" for field in kind.fields)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +61,18 @@ def read_stream(config: Config, program: Sequence[Instruction]) -> Stream:
         fields = {name: instruction[name] for name in (*names, *TOKEN_BITS)}
         sorted_[unit].append(Step(index, unit, instruction.name, fields, registers[unit]))
     raise FaultError("illegal", len(program), "the program ends without FINISH")
+
+
+def check_bases(config: Config, program: Sequence[Instruction], bases: Sequence[int]) -> None:
+    """FaultError at the first instruction whose base register holds no whole beat; one below zero is not known."""
+    beat = config.beat_bytes
+    if not any(base >= 0 and base % beat for base in bases):
+        return
+    for index, instruction in enumerate(program):
+        number = instruction["base"] if instruction.name in BASED else len(bases)
+        if number < len(bases) and bases[number] >= 0 and bases[number] % beat:
+            text = f"base {number} holds {bases[number]}, expected whole beats of {beat} bytes"
+            raise FaultError("alignment", index, f"{instruction.name}: {text}")
 
 
 def refusal(config: Config, instruction: Instruction) -> str | None:

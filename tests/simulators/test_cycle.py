@@ -11,9 +11,10 @@ from heddle.core.errors import DeviceError
 from heddle.hw.vta.config import Config, load_config
 from heddle.hw.vta.isa import Instruction, counter_names, encode_uop, make
 from heddle.simulators.verilator import Model
-from heddle.simulators.vta import events
 from heddle.simulators.vta.convolution import Layer, assemble_convolution, parse_layer
 from heddle.simulators.vta.cycle import CycleReport, cycles, prepare, run
+from heddle.simulators.vta.events.simulate import simulate
+from heddle.simulators.vta.events.state import state_size
 from heddle.simulators.vta.rtl import Memory, Rtl, build_rtl
 
 LAYERS = ["28x28x32x64k3", "28x28x64x32k3s2", "28x28x64x32k1", "14x14x256x64k3", "28x28x32x32k3r"]
@@ -200,8 +201,8 @@ def test_the_source_means_the_same_in_python_and_compiled() -> None:
     count = len(program)
     shape = [count, config.queue_depth, config.read_window, config.residual_depth, 16, 128 // config.bus_bits]
     settings = np.array([*shape, 4096 // config.beat_bytes, config.out_bytes // config.beat_bytes, 40, 64, 40, 205, 3])
-    state = np.zeros(events.state_size(count), np.int64)
-    assert events.simulate(prepared.rows.reshape(-1), settings, state) == compiled.cycles
+    state = np.zeros(state_size(count), np.int64)
+    assert simulate(prepared.rows.reshape(-1), settings, state) == compiled.cycles
 
 
 def test_a_program_that_never_ends_is_refused_with_the_heads_of_its_queues() -> None:

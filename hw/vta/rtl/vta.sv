@@ -71,18 +71,22 @@ module vta
   logic start, started, stop, done, finished;
   logic [31:0] code, length;
   logic [15:0][31:0] base;
+  logic trouble;
   logic [7:0] error;
   logic [INDEX-1:0] error_index;
   logic [31:0] tokens;
   logic [31:0] head_load, head_compute, head_store;
   logic counts_dispatch, counts_full, counts_fetch_memory;
-  int counting_fetch, counting_load, counting_compute, counting_store;
+  logic read_taken;
+  logic [1:0] read_owner;
+  logic [1:0] counting_fetch, counting_load;
+  logic [2:0] counting_compute, counting_store;
   vta_control #(.INDEX(INDEX)) u_control (
     .clk, .rst, .awvalid(s_axil_awvalid), .awready(s_axil_awready), .awaddr(s_axil_awaddr), .wvalid(s_axil_wvalid),
     .wready(s_axil_wready), .wdata(s_axil_wdata), .wstrb(s_axil_wstrb), .bvalid(s_axil_bvalid), .bready(s_axil_bready),
     .arvalid(s_axil_arvalid), .arready(s_axil_arready), .araddr(s_axil_araddr), .rvalid(s_axil_rvalid), .rready(s_axil_rready),
-    .rdata(s_axil_rdata), .start, .code, .length, .base, .finished, .error, .error_index, .stop, .done, .tokens, .head_load, .head_compute, .head_store, .counting_fetch,
-    .counting_load, .counting_compute, .counting_store, .read_beat(m_axi_rvalid && m_axi_rready),
+    .rdata(s_axil_rdata), .start, .code, .length, .base, .finished, .trouble, .error, .error_index, .stop, .done, .tokens, .head_load, .head_compute, .head_store, .counting_fetch,
+    .counting_load, .counting_compute, .counting_store, .read_beat(read_taken),
     .write_beat(m_axi_wvalid && m_axi_wready), .dispatched(counts_dispatch)
   );
   assign irq = done;
@@ -94,10 +98,16 @@ module vta
   logic [2:0][31:0] req_address;
   logic [2:0][7:0] req_beats;
   logic load_ready, reader_idle, read_error;
+  logic [BUS-1:0] read_data;
+  wire request_clk;
+  vta_gate u_request_gate (
+    .clk, .gated(request_clk), .enable(clear || started || counts_dispatch || data_valid[0] || m_axi_arvalid || req_valid != 0)
+  );
   vta_reader u_reader (
-    .clk, .rst, .req_valid, .req_ready, .req_address, .req_beats, .load_ready, .data_valid, .idle(reader_idle), .error(read_error),
+    .clk, .request_clk, .rst, .req_valid, .req_ready, .req_address, .req_beats, .load_ready, .data_valid, .data(read_data),
+    .idle(reader_idle), .taken(read_taken), .error(read_error), .owner(read_owner),
     .arvalid(m_axi_arvalid), .arready(m_axi_arready), .arid(m_axi_arid), .araddr(m_axi_araddr), .arlen(m_axi_arlen),
-    .rvalid(m_axi_rvalid), .rready(m_axi_rready), .rid(m_axi_rid), .rresp(m_axi_rresp)
+    .rvalid(m_axi_rvalid), .rready(m_axi_rready), .rid(m_axi_rid), .rdata(m_axi_rdata), .rresp(m_axi_rresp)
   );
 
   // ---------------------------------------------------------------- FETCH and the queues
@@ -105,24 +115,30 @@ module vta
   logic [INDEX-1:0] index;
   logic push_load, push_compute, push_store, full_load, full_compute, full_store, illegal, fetched, fetch_quiet;
   vta_fetch #(.INDEX(INDEX)) u_fetch (
-    .clk, .rst(clear), .start(started), .stop, .code, .length, .req_valid(req_valid[0]), .req_ready(req_ready[0]),
-    .req_address(req_address[0]), .req_beats(req_beats[0]), .data_valid(data_valid[0]), .data(m_axi_rdata), .word, .index, .push_load,
+    .clk(request_clk), .rst(clear), .start(started), .stop, .code, .length, .req_valid(req_valid[0]), .req_ready(req_ready[0]),
+    .req_address(req_address[0]), .req_beats(req_beats[0]), .data_valid(data_valid[0]), .data(read_data), .word, .index, .push_load,
     .push_compute, .push_store, .full_load, .full_compute, .full_store, .illegal, .finished(fetched), .quiet(fetch_quiet),
     .counts_dispatch, .counts_full, .counts_memory(counts_fetch_memory)
   );
   logic load_valid, compute_valid, store_valid, load_pop, compute_pop, store_pop;
+  logic l2c_push, l2c_pop, l2c, c2l_push, c2l_pop, c2l, c2s_push, c2s_pop, c2s, s2c_push, s2c_pop, s2c;
+  // nothing goes between units but instructions and tokens
+  wire links_clk;
+  vta_gate u_links_gate (
+    .clk, .gated(links_clk), .enable(clear || counts_dispatch || load_pop || compute_pop || store_pop || l2c_push || c2l_push || c2s_push || s2c_push)
+  );
   logic [127:0] load_word, compute_word, store_word;
   logic [INDEX-1:0] load_index, compute_index, store_index;
   vta_queue #(.INDEX(INDEX), .DEPTH(QUEUE_DEPTH)) u_load_queue (
-    .clk, .rst(clear), .push(push_load), .in_word(word), .in_index(index), .pop(load_pop), .valid(load_valid), .full(full_load),
+    .clk(links_clk), .rst(clear), .push(push_load), .in_word(word), .in_index(index), .pop(load_pop), .valid(load_valid), .full(full_load),
     .word(load_word), .index(load_index)
   );
   vta_queue #(.INDEX(INDEX), .DEPTH(QUEUE_DEPTH)) u_compute_queue (
-    .clk, .rst(clear), .push(push_compute), .in_word(word), .in_index(index), .pop(compute_pop), .valid(compute_valid), .full(full_compute),
+    .clk(links_clk), .rst(clear), .push(push_compute), .in_word(word), .in_index(index), .pop(compute_pop), .valid(compute_valid), .full(full_compute),
     .word(compute_word), .index(compute_index)
   );
   vta_queue #(.INDEX(INDEX), .DEPTH(QUEUE_DEPTH)) u_store_queue (
-    .clk, .rst(clear), .push(push_store), .in_word(word), .in_index(index), .pop(store_pop), .valid(store_valid), .full(full_store),
+    .clk(links_clk), .rst(clear), .push(push_store), .in_word(word), .in_index(index), .pop(store_pop), .valid(store_valid), .full(full_store),
     .word(store_word), .index(store_index)
   );
   assign head_load = {load_valid, 7'd0, load_index};
@@ -130,12 +146,11 @@ module vta
   assign head_store = {store_valid, 7'd0, store_index};
 
   // ---------------------------------------------------------------- tokens
-  logic l2c_push, l2c_pop, l2c, c2l_push, c2l_pop, c2l, c2s_push, c2s_pop, c2s, s2c_push, s2c_pop, s2c;
-  logic [3:0] overflow;
-  vta_token u_l2c (.clk, .rst(clear), .push(l2c_push), .pop(l2c_pop), .available(l2c), .overflow(overflow[0]), .count(tokens[7:0]));
-  vta_token u_c2l (.clk, .rst(clear), .push(c2l_push), .pop(c2l_pop), .available(c2l), .overflow(overflow[1]), .count(tokens[15:8]));
-  vta_token u_c2s (.clk, .rst(clear), .push(c2s_push), .pop(c2s_pop), .available(c2s), .overflow(overflow[2]), .count(tokens[23:16]));
-  vta_token u_s2c (.clk, .rst(clear), .push(s2c_push), .pop(s2c_pop), .available(s2c), .overflow(overflow[3]), .count(tokens[31:24]));
+  logic l2c_overflow, c2l_overflow, c2s_overflow, s2c_overflow;
+  vta_token u_l2c (.clk(links_clk), .rst(clear), .push(l2c_push), .pop(l2c_pop), .available(l2c), .overflow(l2c_overflow), .count(tokens[7:0]));
+  vta_token u_c2l (.clk(links_clk), .rst(clear), .push(c2l_push), .pop(c2l_pop), .available(c2l), .overflow(c2l_overflow), .count(tokens[15:8]));
+  vta_token u_c2s (.clk(links_clk), .rst(clear), .push(c2s_push), .pop(c2s_pop), .available(c2s), .overflow(c2s_overflow), .count(tokens[23:16]));
+  vta_token u_s2c (.clk(links_clk), .rst(clear), .push(s2c_push), .pop(s2c_pop), .available(s2c), .overflow(s2c_overflow), .count(tokens[31:24]));
 
   // ---------------------------------------------------------------- LOAD
   logic write_inp, write_wgt, write_uop, write_prm, load_bounds, load_quiet;
@@ -146,16 +161,21 @@ module vta
   logic [BUS-1:0] write_data;
   logic [INDEX-1:0] load_bounds_index;
   logic counts_load_data, counts_load_memory, counts_load_wait;
+  wire load_clk;
+  vta_gate u_load_gate (.clk, .enable(clear || load_pop || !load_quiet), .gated(load_clk));
   vta_load #(.INDEX(INDEX)) u_load (
-    .clk, .rst(clear), .stop, .base, .head_valid(load_valid), .head_word(load_word), .head_index(load_index), .head_pop(load_pop),
+    .clk(load_clk), .rst(clear), .stop, .base, .head_valid(load_valid), .head_word(load_word), .head_index(load_index), .head_pop(load_pop),
     .token(c2l), .token_pop(c2l_pop), .token_push(l2c_push), .req_valid(req_valid[2]), .req_ready(req_ready[2]),
-    .req_address(req_address[2]), .req_beats(req_beats[2]), .data_valid(data_valid[2]), .data_ready(load_ready), .data(m_axi_rdata),
+    .req_address(req_address[2]), .req_beats(req_beats[2]), .data_valid(data_valid[2]), .data_ready(load_ready), .data(read_data),
     .write_inp, .write_wgt, .write_uop, .write_prm, .chunk, .element, .write_data, .bounds(load_bounds),
     .bounds_index(load_bounds_index), .quiet(load_quiet), .counts_data(counts_load_data), .counts_memory(counts_load_memory),
     .counts_wait(counts_load_wait)
   );
 
   // ---------------------------------------------------------------- memories on chip
+  logic store_quiet;
+  wire store_clk;
+  vta_gate u_store_gate (.clk, .enable(clear || store_pop || !store_quiet), .gated(store_clk));
   logic uop_read, inp_read, wgt_read, acc_read, acc_write, drain_read;
   logic [UOP_LINE-1:0] uop_address;
   logic [INP_INDEX-1:0] inp_address;
@@ -168,23 +188,23 @@ module vta
   logic [BO*72-1:0] prm;
   logic [BO-1:0][31:0] acc_rdata, acc_wdata;
   vta_sram #(.W(BUS), .CHUNKS(1), .DEPTH(UOP_DEPTH / UOPS_PER_BEAT)) u_uop (
-    .clk, .write(write_uop), .chunk(1'b0), .waddr(element[UOP_LINE-1:0]), .wdata(write_data), .read(uop_read), .raddr(uop_address),
+    .write_clk(load_clk), .write(write_uop), .chunk(1'b0), .waddr(element[UOP_LINE-1:0]), .wdata(write_data), .read_clk(clk), .read(uop_read), .raddr(uop_address),
     .rdata(uop_line)
   );
   vta_sram #(.W(BUS), .CHUNKS(INP_CHUNKS), .DEPTH(INP_DEPTH)) u_inp (
-    .clk, .write(write_inp), .chunk(chunk[INP_CHUNK-1:0]), .waddr(element[INP_INDEX-1:0]), .wdata(write_data), .read(inp_read),
+    .write_clk(load_clk), .write(write_inp), .chunk(chunk[INP_CHUNK-1:0]), .waddr(element[INP_INDEX-1:0]), .wdata(write_data), .read_clk(clk), .read(inp_read),
     .raddr(inp_address), .rdata(inp)
   );
   vta_sram #(.W(BUS), .CHUNKS(WGT_CHUNKS), .DEPTH(WGT_DEPTH)) u_wgt (
-    .clk, .write(write_wgt), .chunk(chunk[WGT_CHUNK-1:0]), .waddr(element[WGT_INDEX-1:0]), .wdata(write_data), .read(wgt_read),
+    .write_clk(load_clk), .write(write_wgt), .chunk(chunk[WGT_CHUNK-1:0]), .waddr(element[WGT_INDEX-1:0]), .wdata(write_data), .read_clk(clk), .read(wgt_read),
     .raddr(wgt_address), .rdata(wgt)
   );
   vta_sram #(.W(BUS), .CHUNKS(PRM_CHUNKS), .DEPTH(PRM_DEPTH)) u_prm (
-    .clk, .write(write_prm), .chunk(chunk[PRM_CHUNK-1:0]), .waddr(element[PRM_INDEX-1:0]), .wdata(write_data), .read(drain_read),
+    .write_clk(load_clk), .write(write_prm), .chunk(chunk[PRM_CHUNK-1:0]), .waddr(element[PRM_INDEX-1:0]), .wdata(write_data), .read_clk(store_clk), .read(drain_read),
     .raddr(prm_address), .rdata(prm)
   );
   vta_sram #(.W(BO * 32), .CHUNKS(1), .DEPTH(ACC_DEPTH)) u_acc (
-    .clk, .write(acc_write), .chunk(1'b0), .waddr(acc_waddress), .wdata(acc_wdata), .read(acc_read || drain_read),
+    .write_clk(clk), .write(acc_write), .chunk(1'b0), .waddr(acc_waddress), .wdata(acc_wdata), .read_clk(clk), .read(acc_read || drain_read),
     .raddr(acc_read ? acc_raddress : drain_address), .rdata(acc_rdata)
   );
 
@@ -200,14 +220,14 @@ module vta
   );
 
   // ---------------------------------------------------------------- STORE
-  logic store_bounds, store_quiet, write_error, counts_drain, counts_wait_compute, counts_wait_port, counts_wait_residual;
+  logic store_bounds, write_error, counts_drain, counts_wait_compute, counts_wait_port, counts_wait_residual;
   logic counts_back_pressure, counts_wait_memory;
   logic [INDEX-1:0] storing;
   vta_store #(.INDEX(INDEX)) u_store (
-    .clk, .rst(clear), .stop, .ending(fetched), .base, .head_valid(store_valid), .head_word(store_word), .head_index(store_index),
+    .clk(store_clk), .rst(clear), .stop, .ending(fetched), .base, .head_valid(store_valid), .head_word(store_word), .head_index(store_index),
     .head_pop(store_pop), .token(c2s), .token_pop(c2s_pop), .token_push(s2c_push), .acc_taken(acc_read), .acc_read(drain_read),
     .acc_address(drain_address), .acc(acc_rdata), .prm_address, .prm, .req_valid(req_valid[1]), .req_ready(req_ready[1]),
-    .req_address(req_address[1]), .req_beats(req_beats[1]), .data_valid(data_valid[1]), .data(m_axi_rdata), .awvalid(m_axi_awvalid),
+    .req_address(req_address[1]), .req_beats(req_beats[1]), .data_valid(data_valid[1]), .data(read_data), .awvalid(m_axi_awvalid),
     .awready(m_axi_awready), .awaddr(m_axi_awaddr), .awlen(m_axi_awlen), .wvalid(m_axi_wvalid), .wready(m_axi_wready),
     .wdata(m_axi_wdata), .wlast(m_axi_wlast), .bvalid(m_axi_bvalid), .bresp(m_axi_bresp), .bounds(store_bounds), .write_error,
     .index(storing), .quiet(store_quiet), .counts_drain, .counts_wait_compute, .counts_wait_port, .counts_wait_residual,
@@ -222,33 +242,32 @@ module vta
   // ---------------------------------------------------------------- end, errors, counters
   wire quiet = fetch_quiet && reader_idle && load_quiet && compute_quiet && store_quiet;
   wire emptied = fetched && !load_valid && !compute_valid && !store_valid;
+  assign trouble = illegal || load_bounds || compute_bounds || store_bounds || read_error || write_error
+      || l2c_overflow || c2l_overflow || c2s_overflow || s2c_overflow;
   assign finished = !started && quiet && (emptied || stop);
   always_comb begin
     error = '0;
-    error[ERROR_ILLEGAL] = illegal;
-    error[ERROR_BOUNDS] = load_bounds || compute_bounds || store_bounds;
-    error[ERROR_TOKEN] = overflow != 0;
-    error[ERROR_READ] = read_error;
-    error[ERROR_WRITE] = write_error;
-    if (load_bounds) error_index = load_bounds_index;
-    else if (compute_bounds) error_index = compute_bounds_index;
-    else if (store_bounds || write_error) error_index = storing;
-    else if (read_error) error_index = m_axi_rid == 2'd2 ? load_bounds_index : m_axi_rid == 2'd1 ? storing : index;
-    else if (illegal) error_index = index;
-    else error_index = overflow[0] ? load_index : overflow[3] ? store_index : compute_index;
-
+    error_index = '0;
+    if (trouble) begin
+      error[ERROR_ILLEGAL] = illegal;
+      error[ERROR_BOUNDS] = load_bounds || compute_bounds || store_bounds;
+      error[ERROR_TOKEN] = l2c_overflow || c2l_overflow || c2s_overflow || s2c_overflow;
+      error[ERROR_READ] = read_error;
+      error[ERROR_WRITE] = write_error;
+      if (load_bounds) error_index = load_bounds_index;
+      else if (compute_bounds) error_index = compute_bounds_index;
+      else if (store_bounds || write_error) error_index = storing;
+      else if (read_error) error_index = read_owner == 2'd2 ? load_bounds_index : read_owner == 2'd1 ? storing : index;
+      else if (illegal) error_index = index;
+      else error_index = l2c_overflow ? load_index : s2c_overflow ? store_index : compute_index;
+    end
   end
-  always_comb begin
-    counting_fetch = counts_dispatch ? COUNT_FETCH_DISPATCH : counts_full ? COUNT_FETCH_FULL
-        : counts_fetch_memory ? COUNT_FETCH_MEMORY : COUNT_FETCH_DONE;
-    counting_load = counts_load_data ? COUNT_LOAD_DATA : counts_load_memory ? COUNT_LOAD_MEMORY
-        : counts_load_wait ? COUNT_LOAD_WAIT_COMPUTE : COUNT_LOAD_IDLE;
-    counting_compute = counts_gemm ? COUNT_COMPUTE_GEMM : counts_alu ? COUNT_COMPUTE_ALU
-        : counts_wait_load ? COUNT_COMPUTE_WAIT_LOAD : counts_wait_store ? COUNT_COMPUTE_WAIT_STORE : COUNT_COMPUTE_IDLE;
-    counting_store = counts_drain ? COUNT_STORE_DRAIN : counts_wait_compute ? COUNT_STORE_WAIT_COMPUTE
-        : counts_wait_port ? COUNT_STORE_WAIT_PORT : counts_wait_residual ? COUNT_STORE_WAIT_RESIDUAL
-        : counts_back_pressure ? COUNT_STORE_BACK_PRESSURE : counts_wait_memory ? COUNT_STORE_WAIT_MEMORY : COUNT_STORE_IDLE;
-  end
+  // what each unit does, as the place of its counter among those of the unit
+  assign counting_fetch = counts_dispatch ? 2'd0 : counts_full ? 2'd1 : counts_fetch_memory ? 2'd2 : 2'd3;
+  assign counting_load = counts_load_data ? 2'd0 : counts_load_memory ? 2'd1 : counts_load_wait ? 2'd2 : 2'd3;
+  assign counting_compute = counts_gemm ? 3'd0 : counts_alu ? 3'd1 : counts_wait_load ? 3'd2 : counts_wait_store ? 3'd3 : 3'd4;
+  assign counting_store = counts_drain ? 3'd0 : counts_wait_compute ? 3'd1 : counts_wait_port ? 3'd2 : counts_wait_residual ? 3'd3
+      : counts_back_pressure ? 3'd4 : counts_wait_memory ? 3'd5 : 3'd6;
 `ifndef SYNTHESIS
   units_exclusive: assert property (@(posedge clk) disable iff (rst || start)
     $onehot0({counts_drain, counts_wait_compute, counts_wait_port, counts_wait_residual, counts_back_pressure, counts_wait_memory})

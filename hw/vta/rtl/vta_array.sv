@@ -15,9 +15,10 @@ module vta_array
 );
   // activations with their sign; they are as wide as machine words because that is fastest to simulate
   logic [BI-1:0][31:0] x;
+  wire [31:0] sign = is_unsigned ? 32'h00 : 32'h80;
   always_comb begin
     x = '0;
-    if (valid) for (int i = 0; i < BI; i++) x[i] = {{24{inp[i][7] && !is_unsigned}}, inp[i]};
+    if (valid) for (int i = 0; i < BI; i++) x[i] = (32'(inp[i]) ^ sign) - sign;
   end
 
   logic [BO-1:0][31:0] products;
@@ -31,7 +32,7 @@ module vta_array
             products[o] = x[o] * 32'($signed(wgt[o][0]));
             if (!clear)
               for (int t = 1; t < BI; t++)
-                products[o] = products[o] + {{24{history[t-1][o][7] && !is_unsigned}}, history[t-1][o]} * 32'($signed(wgt[o][t]));
+                products[o] = products[o] + ((32'(history[t-1][o]) ^ sign) - sign) * 32'($signed(wgt[o][t]));
           end
         end else if (valid) begin
           for (int o = 0; o < BO; o++) begin

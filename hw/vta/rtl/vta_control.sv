@@ -28,6 +28,7 @@ module vta_control
   output logic [31:0] length,
   output logic [15:0][31:0] base,
   input logic finished,
+  input logic trouble,  // there is an error
   input logic [7:0] error,
   input logic [INDEX-1:0] error_index,
   output logic stop,
@@ -36,11 +37,11 @@ module vta_control
   input logic [31:0] head_load,
   input logic [31:0] head_compute,
   input logic [31:0] head_store,
-  // what each unit does in this cycle, as the number of a counter
-  input int counting_fetch,
-  input int counting_load,
-  input int counting_compute,
-  input int counting_store,
+  // what each unit does in this cycle, as the place of its counter among those of the unit
+  input logic [1:0] counting_fetch,
+  input logic [1:0] counting_load,
+  input logic [2:0] counting_compute,
+  input logic [2:0] counting_store,
   input logic read_beat,
   input logic write_beat,
   input logic dispatched
@@ -54,10 +55,12 @@ module vta_control
   wire write = awvalid && wvalid && !bvalid;
   assign awready = write;
   assign wready = write;
-  assign start = write && awaddr == REG_CONTROL && wdata[0] && wstrb[0] && !busy;
-  always_ff @(posedge clk)
+  wire registers_clk;
+  vta_gate u_gate (.clk, .gated(registers_clk), .enable(rst || start || awvalid || bvalid || arvalid || rvalid || (busy && (finished || trouble))));
+  always_ff @(posedge registers_clk)
     if (rst) begin
       bvalid <= 1'b0;
+      start <= 1'b0;
       busy <= 1'b0;
       done <= 1'b0;
       code <= '0;
@@ -72,6 +75,7 @@ module vta_control
         if (awaddr == REG_COUNT) length <= wdata;
         if (awaddr[11:6] == REG_BASE0[11:6]) base[awaddr[5:2]] <= wdata;
       end
+      start <= write && awaddr == REG_CONTROL && wdata[0] && wstrb[0] && !busy && !start;
       if (start) begin
         busy <= 1'b1;
         done <= 1'b0;
@@ -98,32 +102,39 @@ module vta_control
   /* verilator coverage_on */
   logic [31:0] at;
   assign at = 32'(araddr[11:3]) - 32'(REG_COUNTER0 >> 3);
-  vta_counters #(.COUNT(1)) u_cycles (.clk, .rst(reset), .advance(busy), .which(1'b0), .select(1'b0), .value(cycles));
+  logic fetch_changes, load_changes, compute_changes, store_changes;
+  wire counters_clk;
+  vta_gate u_counters_gate (
+    .clk, .gated(counters_clk), .enable(reset || fetch_changes || load_changes || compute_changes || store_changes)
+  );
   vta_counters #(.COUNT(FETCHES)) u_fetch (
-    .clk, .rst(reset), .advance(busy), .which($clog2(FETCHES)'(counting_fetch - COUNT_FETCH_DISPATCH)),
-    .select($clog2(FETCHES)'(at - COUNT_FETCH_DISPATCH)), .value(fetch)
+    .clk(counters_clk), .rst(reset), .now(cycles), .which(counting_fetch),
+    .select($clog2(FETCHES)'(at - COUNT_FETCH_DISPATCH)), .changes(fetch_changes), .value(fetch)
   );
   vta_counters #(.COUNT(LOADS)) u_load (
-    .clk, .rst(reset), .advance(busy), .which($clog2(LOADS)'(counting_load - COUNT_LOAD_DATA)),
-    .select($clog2(LOADS)'(at - COUNT_LOAD_DATA)), .value(load)
+    .clk(counters_clk), .rst(reset), .now(cycles), .which(counting_load),
+    .select($clog2(LOADS)'(at - COUNT_LOAD_DATA)), .changes(load_changes), .value(load)
   );
   vta_counters #(.COUNT(COMPUTES)) u_compute (
-    .clk, .rst(reset), .advance(busy), .which($clog2(COMPUTES)'(counting_compute - COUNT_COMPUTE_GEMM)),
-    .select($clog2(COMPUTES)'(at - COUNT_COMPUTE_GEMM)), .value(compute)
+    .clk(counters_clk), .rst(reset), .now(cycles), .which(counting_compute),
+    .select($clog2(COMPUTES)'(at - COUNT_COMPUTE_GEMM)), .changes(compute_changes), .value(compute)
   );
   vta_counters #(.COUNT(STORES)) u_store (
-    .clk, .rst(reset), .advance(busy), .which($clog2(STORES)'(counting_store - COUNT_STORE_DRAIN)),
-    .select($clog2(STORES)'(at - COUNT_STORE_DRAIN)), .value(store)
+    .clk(counters_clk), .rst(reset), .now(cycles), .which(counting_store),
+    .select($clog2(STORES)'(at - COUNT_STORE_DRAIN)), .changes(store_changes), .value(store)
   );
-  vta_counters #(.COUNT(1)) u_read (
-    .clk, .rst(reset), .advance(busy && read_beat), .which(1'b0), .select(1'b0), .value(read_beats)
-  );
-  vta_counters #(.COUNT(1)) u_write (
-    .clk, .rst(reset), .advance(busy && write_beat), .which(1'b0), .select(1'b0), .value(write_beats)
-  );
-  vta_counters #(.COUNT(1)) u_instructions (
-    .clk, .rst(reset), .advance(busy && dispatched), .which(1'b0), .select(1'b0), .value(instructions)
-  );
+  always_ff @(posedge clk)
+    if (reset) begin
+      cycles <= '0;
+      read_beats <= '0;
+      write_beats <= '0;
+      instructions <= '0;
+    end else if (busy) begin
+      cycles <= cycles + 1'b1;
+      if (read_beat) read_beats <= read_beats + 1'b1;
+      if (write_beat) write_beats <= write_beats + 1'b1;
+      if (dispatched) instructions <= instructions + 1'b1;
+    end
   always_comb begin
     counter = '0;
     if (arvalid) begin
@@ -160,7 +171,7 @@ module vta_control
         else if (araddr >= REG_COUNTER0) selected = araddr[2] ? counter[63:32] : counter[31:0];
     endcase
   end
-  always_ff @(posedge clk)
+  always_ff @(posedge registers_clk)
     if (rst) rvalid <= 1'b0;
     else begin
       rvalid <= (arvalid && arready) || (rvalid && !rready);

@@ -78,10 +78,6 @@ module vta_sequencer
   assign sync_push_store = synced && sync.push_next;
   assign counts_wait_load = !busy && head_valid && wants_load;
   assign counts_wait_store = !busy && head_valid && !wants_load && wants_store;
-  always_ff @(posedge clk)
-    if (rst) loop <= '0;
-    else if (sets) loop <= loop_word;
-
   // the running instruction
   logic [UOP_INDEX:0] u_begin, u_last;
   logic [UOP_INDEX:0] u;
@@ -91,6 +87,7 @@ module vta_sequencer
   logic [OFFSET-1:0] d0, d1, d2, s0, s1, s2, w0, w1, w2;
   logic fresh;
 
+  wire [UOP_INDEX:0] begins = (UOP_INDEX + 1)'(is_gemm ? gemm.begin_ : alu.begin_);  // of the next instruction
   wire u_end = u == u_last;
   wire end2 = i2 == last2;
   wire end1 = i1 == last1;
@@ -108,14 +105,31 @@ module vta_sequencer
     if (rst) busy <= 1'b0;
     else if (start) busy <= 1'b1;
     else if (slot_ends) busy <= 1'b0;
+    if (start) begin
+      fresh <= 1'b1;
+      half <= 1'b0;
+      u <= begins;
+    end else if (busy) begin
+      fresh <= 1'b0;
+      half <= pairs && !half;
+      if (steps) u <= u_end ? u_begin : u + 1'b1;
+    end
+  end
+
+  // what changes with instructions and iterations, not with micro-ops
+  wire steps_out = steps && u_end;
+  wire loops_clk;
+  vta_gate u_gate (.clk, .gated(loops_clk), .enable(rst || sets || start || steps_out));
+  always_ff @(posedge loops_clk) begin
+    if (rst) loop <= '0;
+    else if (sets) loop <= loop_word;
 
     if (start) begin
       index <= head_index;
       slot_gemm <= is_gemm;
       push_load <= sync.push_prev;
       push_store <= sync.push_next;
-      fresh <= 1'b1;
-      half <= 1'b0;
+      u_begin <= begins;
       i0 <= '0;
       i1 <= '0;
       i2 <= '0;
@@ -133,9 +147,7 @@ module vta_sequencer
         s0 <= OFFSET'(loop.src0);
         s1 <= OFFSET'(loop.src1);
         s2 <= OFFSET'(loop.src2);
-        u <= (UOP_INDEX + 1)'(gemm.begin_);
-        u_begin <= (UOP_INDEX + 1)'(gemm.begin_);
-        u_last <= (UOP_INDEX + 1)'(gemm.begin_) + (UOP_INDEX + 1)'(gemm.count) - 1'b1;
+        u_last <= begins + (UOP_INDEX + 1)'(gemm.count) - 1'b1;
         last0 <= 12'(gemm.n0) - 1'b1;
         last1 <= 12'(gemm.n1) - 1'b1;
         last2 <= 12'(gemm.n2) + 12'(gemm.warm) - 1'b1;
@@ -153,9 +165,7 @@ module vta_sequencer
         s0 <= OFFSET'(loop.src0 & INP_INDEX'((1 << ACC_INDEX) - 1));
         s1 <= OFFSET'(loop.src1 & INP_INDEX'((1 << ACC_INDEX) - 1));
         s2 <= OFFSET'(loop.src2 & INP_INDEX'((1 << ACC_INDEX) - 1));
-        u <= (UOP_INDEX + 1)'(alu.begin_);
-        u_begin <= (UOP_INDEX + 1)'(alu.begin_);
-        u_last <= (UOP_INDEX + 1)'(alu.begin_) + (UOP_INDEX + 1)'(alu.count) - 1'b1;
+        u_last <= begins + (UOP_INDEX + 1)'(alu.count) - 1'b1;
         last0 <= 12'(alu.n0) - 1'b1;
         last1 <= 12'(alu.n1) - 1'b1;
         last2 <= 12'(alu.n2) - 1'b1;
@@ -167,32 +177,25 @@ module vta_sequencer
         use_imm <= alu.use_imm;
         pairs <= alu.use_imm == 0;
       end
-    end else if (busy) begin
-      fresh <= 1'b0;
-      half <= pairs && !half;
-      if (steps) begin
-        u <= u_end ? u_begin : u + 1'b1;
-        if (u_end) begin
-          if (!end2) begin
-            i2 <= i2 + 1'b1;
-            if (i2 >= warm) dst <= dst + d2;
-            src <= src + s2;
-            wgt <= wgt + w2;
-          end else begin
-            i2 <= '0;
-            if (!end1) begin
-              i1 <= i1 + 1'b1;
-              {dst, dst1} <= {2{dst1 + d1}};
-              {src, src1} <= {2{src1 + s1}};
-              {wgt, wgt1} <= {2{wgt1 + w1}};
-            end else begin
-              i1 <= '0;
-              i0 <= i0 + 1'b1;
-              {dst, dst1, dst0} <= {3{dst0 + d0}};
-              {src, src1, src0} <= {3{src0 + s0}};
-              {wgt, wgt1, wgt0} <= {3{wgt0 + w0}};
-            end
-          end
+    end else if (steps_out) begin
+      if (!end2) begin
+        i2 <= i2 + 1'b1;
+        if (i2 >= warm) dst <= dst + d2;
+        src <= src + s2;
+        wgt <= wgt + w2;
+      end else begin
+        i2 <= '0;
+        if (!end1) begin
+          i1 <= i1 + 1'b1;
+          {dst, dst1} <= {2{dst1 + d1}};
+          {src, src1} <= {2{src1 + s1}};
+          {wgt, wgt1} <= {2{wgt1 + w1}};
+        end else begin
+          i1 <= '0;
+          i0 <= i0 + 1'b1;
+          {dst, dst1, dst0} <= {3{dst0 + d0}};
+          {src, src1, src0} <= {3{src0 + s0}};
+          {wgt, wgt1, wgt0} <= {3{wgt0 + w0}};
         end
       end
     end

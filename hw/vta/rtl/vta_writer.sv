@@ -65,13 +65,14 @@ module vta_writer
   assign wlast = sent + 1'b1 == length;
   assign vector_done = wvalid && wready && beat == 8'(OUT_BEATS - 1);
   assign idle = !addressing && !vectors_valid && !lengths_valid && unanswered == 0;
-  assign error = bvalid && bresp != 0;
   always_ff @(posedge clk)
     if (rst) begin
       beat <= '0;
       sent <= '0;
       unanswered <= '0;
+      error <= 1'b0;
     end else begin
+      error <= bvalid && bresp != 0;
       if (wvalid && wready) begin
         beat <= vector_done ? 8'd0 : beat + 1'b1;
         sent <= wlast ? 8'd0 : sent + 1'b1;

@@ -25,9 +25,9 @@ struct Burst {
 // P: static accessors for the signals of the bus, P::bytes (width of the data in bytes), P::reads, P::writes.
 template <class P, class Top> struct AxiMemory : Binding {
     static constexpr int AHEAD = 16;  // beats of write data that may come before their address
-    std::deque<Burst> reads, writes, answers;
-    std::deque<std::array<uint8_t, P::bytes>> ahead;
-    std::deque<std::array<uint8_t, (P::bytes + 7) / 8 + 1>> ahead_strobes;
+    Queue<Burst> reads, writes, answers;
+    Queue<std::array<uint8_t, P::bytes>> ahead;
+    Queue<std::array<uint8_t, (P::bytes + 7) / 8 + 1>> ahead_strobes;
     uint64_t read_beats = 0, write_beats = 0, read_bursts = 0, write_bursts = 0, read_waits = 0, write_waits = 0;
     uint64_t latest_read = 0, latest_write = 0;
     bool ar_open = false, aw_open = false, w_open = false, r_shown = false, b_shown = false, w_wanted = false;
@@ -284,16 +284,18 @@ struct Access {
 };
 
 template <class P, class Top> struct AxiMaster : Binding {
-    std::deque<Access> queue, finished;
-    bool address_open = false, data_open = false, answering = false, shown = false;
+    Queue<Access> queue, finished;
+    bool address_open = false, data_open = false, answering = false, shown = false, at_rest = false;
     uint64_t transfers = 0;
     Random random;
 
     void clear() {
         queue.clear();
-        address_open = data_open = answering = shown = false;
+        address_open = data_open = answering = shown = at_rest = false;
     }
     void drive(Top& top, World& world, uint64_t) {
+        if (at_rest && queue.empty()) return;  // its outputs stand as they are
+        at_rest = queue.empty();
         if (!shown && !answering && !queue.empty() && !world.resetting) {
             shown = address_open = true;
             const Access& access = queue.front();
@@ -375,7 +377,7 @@ template <class P, class Top> struct AxiMaster : Binding {
     }
     template <class Archive> void state(Archive& a) {
         archive(a, queue); archive(a, finished); archive(a, address_open); archive(a, data_open); archive(a, answering);
-        archive(a, shown); archive(a, transfers); archive(a, random);
+        archive(a, shown); archive(a, at_rest); archive(a, transfers); archive(a, random);
     }
 };
 

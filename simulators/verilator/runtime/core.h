@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
-#include <deque>
 #include <memory>
 #include <type_traits>
 #include <vector>
@@ -70,10 +69,39 @@ template <class Archive, class T> void archive(Archive& a, std::vector<T>& items
     }
     if (count) a.raw(items.data(), count * sizeof(T));
 }
-template <class Archive, class T> void archive(Archive& a, std::deque<T>& items) {
-    std::vector<T> flat(items.begin(), items.end());
+
+// A queue in one block of memory that grows as needed: what agents ask it every cycle is one load away.
+template <class T> struct Queue {
+    std::vector<T> ring = std::vector<T>(16);
+    size_t head = 0, count = 0;
+    bool empty() const { return count == 0; }
+    size_t size() const { return count; }
+    T& front() { return ring[head]; }
+    const T& front() const { return ring[head]; }
+    T& operator[](size_t i) { return ring[(head + i) & (ring.size() - 1)]; }
+    void clear() { head = count = 0; }
+    void pop_front() {
+        head = (head + 1) & (ring.size() - 1);
+        --count;
+    }
+    void push_back(const T& item) {
+        if (count == ring.size()) {
+            std::vector<T> wider(2 * count);
+            for (size_t i = 0; i < count; ++i) wider[i] = (*this)[i];
+            ring.swap(wider);
+            head = 0;
+        }
+        (*this)[count++] = item;
+    }
+};
+template <class Archive, class T> void archive(Archive& a, Queue<T>& items) {
+    std::vector<T> flat;
+    for (size_t i = 0; i < items.size(); ++i) flat.push_back(items[i]);
     archive(a, flat);
-    if constexpr (Archive::loading) items.assign(flat.begin(), flat.end());
+    if constexpr (Archive::loading) {
+        items.clear();
+        for (const T& item : flat) items.push_back(item);
+    }
 }
 
 struct Fault { uint64_t low, high; };

@@ -1,6 +1,7 @@
 // The simulation of one design and its C interface. The generated file defines Top, Agents, CLOCKS and the port tables first.
 #pragma once
 #include <cstdlib>
+#include <deque>
 #include <limits>
 #include <stdexcept>
 #include <string>

@@ -8,7 +8,7 @@ struct Pending { uint64_t address, ready; bool write; };
 
 // P: static accessors; P::bytes (width of the data in bytes), P::has_grant, P::has_response, P::has_done.
 template <class P, class Top> struct Sram : Binding {
-    std::deque<Pending> queue;
+    Queue<Pending> queue;
     uint64_t reads = 0, writes = 0, unit = 1, latest = 0;
     bool open = true, finishing = false;
     Random random;

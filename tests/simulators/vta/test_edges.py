@@ -7,6 +7,7 @@ import pytest
 from heddle.hw.vta.assembly import assemble
 from heddle.hw.vta.config import load_config
 from heddle.hw.vta.isa import encode_uop
+from heddle.simulators.vta.cycle import cycles
 from heddle.simulators.vta.faults import FaultError
 from heddle.simulators.vta.functional import Functional
 from heddle.simulators.vta.mutate import directed
@@ -65,3 +66,24 @@ def test_unknown_opcodes_are_illegal() -> None:
 
 def test_the_edges_of_the_smallest_configuration() -> None:
     assert directed(load_config("tiny"), build_rtl(load_config("tiny")), None) is None
+
+
+def test_a_base_that_is_no_whole_beat_is_refused_before_anything_runs() -> None:
+    config, memory = load_config("tiny"), np.zeros(8192, np.uint8)
+    program = assemble("LOAD mem=inp base=1\nWALK acc_x=1\nSTORE base=2\nFINISH")
+    rtl = Rtl(config, build_rtl(config), memory, Memory(latency=3))
+    refusals = {
+        (0, 6, 4): (0, "LOAD: base 1 holds 6, expected whole beats of 4 bytes"),
+        (0, 8, 5): (2, "STORE: base 2 holds 5, expected whole beats of 4 bytes"),
+    }
+    for bases, (index, text) in refusals.items():
+        for machine in (
+            lambda bases=bases: rtl.run(program, 4096, bases, 500),
+            lambda bases=bases: Functional(config, memory).run(program, bases),
+            lambda bases=bases: cycles(program, config, bases=bases),
+        ):
+            with pytest.raises(FaultError) as error:
+                machine()
+            assert (error.value.kind, str(error.value)) == ("alignment", f"instruction {index}: {text}")
+    Functional(config, memory).run(assemble("LOAD mem=inp base=1\nFINISH"), [0, 8, 5])  # a base that nothing uses
+    rtl.close()
