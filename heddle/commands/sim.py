@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -19,13 +18,13 @@ from heddle.core.errors import DeviceError
 from heddle.core.files import write_whole
 from heddle.hw.vta.assembly import disassemble
 from heddle.hw.vta.config import Config, config_names, load_config
-from heddle.simulators.verilator.coverage import Coverage, read_coverage
+from heddle.simulators.verilator.coverage import Coverage
 from heddle.simulators.verilator.elaborate import lint as lint_rtl
 from heddle.simulators.verilator.toolchain import find_verilator
 from heddle.simulators.vta.area import area as area_of
+from heddle.simulators.vta.cover import PROGRAMS, run_all
 from heddle.simulators.vta.images import Image, Scene, encode_program, parse_address, read_program, run_scene, set_up
-from heddle.simulators.vta.randomize import random_case
-from heddle.simulators.vta.rtl import Memory, Rtl, build_rtl, rtl_spec
+from heddle.simulators.vta.rtl import Memory, build_rtl, rtl_spec
 from heddle.simulators.vta.sweep import sweep as sweep_layers
 
 app = typer.Typer(
@@ -210,19 +209,19 @@ def trace(
 @app.command()
 def cover(
     config: ConfigName = "tiny",
-    programs: Annotated[int, typer.Option(min=1, help="Random programs to run.")] = 30,
+    programs: Annotated[int, typer.Option(min=1, help="Random programs to run.")] = PROGRAMS,
     seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
-    jobs: Annotated[int, typer.Option(min=1, help="Jobs of each program.")] = 8,
+    jobs: Annotated[int, typer.Option(min=1, help="Jobs of each program.")] = 4,
     missed: Annotated[bool, typer.Option("--missed", help="List the lines that nothing reached.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Run random programs at RTL and show which lines and bits of the sources they exercise.
+    """Run random, directed and wild programs at RTL and show which lines and bits of the sources they reach.
 
     Example:
 
         heddle sim cover --config reference --programs 100 --missed
     """
-    found = _covered(load_config(config), range(seed, seed + programs), jobs)
+    found = _covered(load_config(config), programs, seed, jobs)
     lines = [(Path(point.file).name, point.line) for point in found.missed("line")]
     shares = {Path(file).name: {k: found.share(k, file) for k in ("line", "toggle")} for file in found.files}
     whole = {kind: found.share(kind) for kind in ("line", "toggle")}
@@ -239,25 +238,14 @@ def cover(
         OUT.print(f"{name}:{line}", highlight=False, markup=False)
 
 
-def _covered(config: Config, seeds: range, jobs: int) -> Coverage:
+def _covered(config: Config, programs: int, first: int, jobs: int) -> Coverage:
     with _working(f"building {config.name} for coverage"):
         model = build_rtl(config, "cover")
-    with tempfile.TemporaryDirectory(prefix="heddle-") as scratch:
-        files = []
-        with ERR.status("") as status:
-            for seed in seeds:
-                status.update(f"random program {seed - seeds.start + 1} of {len(seeds)}")
-                case = random_case(config, seed, jobs)
-                memory = case.memory.copy()
-                timing = Memory(1 + seed % 60, jitter_seed=seed, backpressure=(seed % 4) * 0.1)
-                machine = Rtl(config, model, memory, timing)
-                try:
-                    machine.run(case.program, case.code, case.bases)
-                    files.append(Path(scratch) / f"{seed}.dat")
-                    machine.simulation.coverage(files[-1])
-                finally:
-                    machine.close()
-        return read_coverage(files)
+    with ERR.status("") as status:
+        return run_all(
+            config, model, programs, first, jobs,
+            lambda seed: status.update(f"random program {seed - first + 1} of {programs}, then those at the edges"),
+        )  # fmt: skip
 
 
 @app.command()
