@@ -22,6 +22,7 @@ from heddle.core.codegen.tensor import Check, Group, View
 from heddle.core.ir import Graph, Names, Value, dtype_name
 from heddle.core.runtime.abi import ENTRY, HELP, TEAM_VERSION
 from heddle.core.runtime.artifact import JSON, Artifact, Port, Signature
+from heddle.core.runtime.storage import placed
 from numpy.typing import NDArray
 
 
@@ -97,7 +98,7 @@ def program(graph: Graph, target: Target, strategy: Strategy | None = None) -> P
         call = _call(step, memory, faults, lanes)
         if call.kernel.body:
             calls.append(call)
-    constants = {memory.constant_names[value]: tables[value] for value in memory.constant_names}
+    constants = {memory.constant_names[value]: placed(tables[value]) for value in memory.constant_names}
     return Program(graph, tuple(calls), memory, constants, tuple(faults))
 
 

@@ -90,7 +90,7 @@ def read_file(path: str | os.PathLike[str]) -> Saved:
             mapped = storage.Mapping(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise ArtifactError(f"{target}: cannot be read: {error.strerror or error}") from error
-    _check_seal(target, mapped)
+    mapped = storage.once(_check_seal(target, mapped), mapped)
     try:
         members = _members(mapped)
         manifest = json.loads(bytes(members.pop(_MANIFEST)))
@@ -143,7 +143,8 @@ def _seal(file: Any) -> None:
         mapped[-64:] = digest.encode()
 
 
-def _check_seal(path: Path, mapped: mmap.mmap) -> None:
+def _check_seal(path: Path, mapped: mmap.mmap) -> str:
+    """The file's digest, when it is the one that its end tells; else ArtifactError."""
     found = _SEALED.search(mapped[-128:])
     if found is None:
         what = "a damaged file" if mapped[:4] == b"PK\3\4" else "not a compiled model"
@@ -157,6 +158,7 @@ def _check_seal(path: Path, mapped: mmap.mmap) -> None:
         digest = hashlib.sha256(covered).hexdigest()
     if digest.encode() != found.group(2):
         raise ArtifactError(f"{path}: the file is damaged: its content does not match its digest; compile it again")
+    return digest
 
 
 def _members(mapped: mmap.mmap) -> dict[str, memoryview]:

@@ -71,6 +71,11 @@ class HostProgram:
     def artifact(self) -> Artifact:
         return self._artifact
 
+    @property
+    def of_helpers(self) -> int:
+        """The bytes of scratch memory of the threads beside the caller's."""
+        return (self.threads - 1) * self._room if self.shared else 0
+
     def lease(self) -> Frame:
         """A frame that no running call uses; put it back into `frames` afterwards."""
         try:

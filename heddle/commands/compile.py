@@ -10,7 +10,7 @@ import typer
 
 import heddle
 from heddle.commands import arguments
-from heddle.commands.display import OUT, print_json, print_regions, progress, size, write_page
+from heddle.commands.display import OUT, print_json, print_memory, print_regions, progress, size, write_page
 from heddle.commands.run import read_arrays
 from heddle.commands.values import gathered
 
@@ -89,10 +89,16 @@ def command(
     if report is not None:
         write_page(report, model, heddle.explain(model, **asked))
     seconds, written = time.perf_counter() - start, target.stat().st_size
+    # Only then is nothing to be opened to know it: other devices may be away while a model is compiled for them.
+    on_host = all(step.artifact.device == "host" for schedule in executable.schedules for step in schedule.steps)
     if json:
-        print_json({"file": str(target), "bytes": written, "seconds": seconds, "plan": executable.plan.json()})
+        what = {"memory": executable.memory.json()} if on_host else {}
+        what |= {"plan": executable.plan.json()}
+        print_json({"file": str(target), "bytes": written, "seconds": seconds, **what})
         return
     print_regions(executable.plan)
+    if on_host:
+        print_memory(executable.memory)
     if waiting:
         OUT.print(
             f"{', '.join(waiting)}: not compiled, since what they need is only known when the model runs;"

@@ -18,6 +18,7 @@ from rich.text import Text
 from heddle.core.dtypes import dtype_name
 from heddle.core.errors import HeddleError
 from heddle.core.files import write_whole
+from heddle.core.runtime.memory import MemoryUse
 from heddle.core.runtime.summary import Summary
 from heddle.outline import Outline
 from heddle.partition import Explanation, page
@@ -73,6 +74,12 @@ def glance(array: NDArray[Any]) -> str:
     first = array.reshape(-1)[:6]
     text = ", ".join(f"{float(value):.4g}" if first.dtype.kind in "fV" else str(value) for value in first)
     return text + (", ..." if array.size > len(first) else "")
+
+
+def print_memory(use: MemoryUse) -> None:
+    """What of the host's memory an executable needs."""
+    parts = [f"{name} {size(count)}" for name, count in use.json().items() if count and name != "peak"]
+    OUT.print(f"memory: {', '.join(parts)}; at most {size(use.peak)} at once", highlight=False)
 
 
 def size(count: float) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import heddle
 from heddle.commands import arguments
-from heddle.commands.display import OUT, numbers, print_arrays, print_json, progress
+from heddle.commands.display import OUT, numbers, print_arrays, print_json, print_memory, progress
 from heddle.commands.random_inputs import random_inputs
 from heddle.commands.values import flattened, gathered
 from heddle.core.runtime.file import is_compiled
@@ -94,10 +94,12 @@ def command(
     if outputs is not None:
         write_arrays(outputs, given)
     if json:
+        what = {"memory": executable.memory.json(), "plan": executable.plan.json()}
         timing = {"median_seconds": statistics.median(times), "least_seconds": min(times)} if times else {}
-        print_json({"outputs": numbers(given.items()), "runs": repeat, **timing, "plan": executable.plan.json()})
+        print_json({"outputs": numbers(given.items()), "runs": repeat, **timing, **what})
         return
     print_arrays(given.items())
+    print_memory(executable.memory)
     if times:
         median, least = statistics.median(times) * 1e3, min(times) * 1e3
         OUT.print(f"{repeat} runs: median {median:.4g} ms, least {least:.4g} ms", highlight=False)
