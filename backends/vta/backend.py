@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from typing import Any, ClassVar
 
-import numpy as np
-from heddle.backends.vta.joins import write_in_place
-from heddle.backends.vta.layers import Conv, Layer, MatMul, Tensor, Turn, block_of, reads
-from heddle.backends.vta.lower import Lowering, port_sizes
+from heddle.backends.vta.convolution import Tiling
+from heddle.backends.vta.layers import Conv, Layer, MatMul, block_of
+from heddle.backends.vta.lower import port_sizes
 from heddle.backends.vta.matrices import loads_pixels_as_weights
 from heddle.backends.vta.patterns import patterns
-from heddle.backends.vta.program import IMAGES, emit, sources
+from heddle.backends.vta.placement import place_tensors, placed
+from heddle.backends.vta.program import IMAGES, emit
 from heddle.backends.vta.recall import fetch_region, region_key, store_region
-from heddle.backends.vta.rules import lower
+from heddle.backends.vta.search import cycles, from_choice, is_tiled, key_of, shape_of, worthwhile
 from heddle.core.ir import Value, dtype_name
 from heddle.core.pattern import Pattern
 from heddle.core.plugin import Backend, Figures, Region, Tolerance
 from heddle.core.plugin.figures import Link
+from heddle.core.plugin.tuning import Choice, Problem, read_choices
 from heddle.core.runtime.artifact import JSON, Artifact, Port, Signature
 from heddle.hw.vta.config import Config, load_config
-from heddle.simulators.vta.ports import Patches, PortLayout
+from heddle.simulators.vta.ports import PortLayout
 from heddle.simulators.vta.program import Binding, Program, Section, to_bytes
 from heddle.simulators.vta.verifier import Sizes, verify
-
-ALIGNMENT = 64
 
 
 @dataclass(frozen=True)
 class VtaOptions:
-    """`config`: the configuration of the accelerator, by name or as the path of a TOML file."""
+    """`config`: the configuration of the accelerator, by name or as the path of a TOML file.
+
+    `tuning` is a file of records that `heddle tune` wrote: convolutions are tiled as they choose.
+    """
 
     config: str = "reference"
+    tuning: str = ""
 
 
 class Vta(Backend):
@@ -66,10 +69,11 @@ class Vta(Backend):
 
     def compile(self, region: Region) -> Artifact:
         """The program of a region; one that was compiled before, by content, is recalled."""
-        key = region_key(self.config, region)
+        chosen = self._chosen
+        key = region_key(self.config, region, chosen)
         code, rest = fetch_region(key) or (None, {})
         if code is None:
-            code, rest = translate(self.config, region)
+            code, rest = translate(self.config, region, chosen)
             store_region(key, code, rest)
         return Artifact(
             backend=self.name,
@@ -84,19 +88,41 @@ class Vta(Backend):
             nodes=tuple(node.name for node in region.body.nodes if node.name),
         )
 
+    @property
+    def _chosen(self) -> dict[str, Tiling]:
+        """The tilings that the tuning records choose."""
+        path = self.options.tuning
+        known = read_choices(path, self.name) if path else {}
+        return {key: from_choice(choice) for key, choice in known.items()}
 
-def translate(config: Config, region: Region) -> tuple[bytes, dict[str, Any]]:
+    def problems(self, region: Region) -> list[Problem]:
+        """Each convolution whose tiling is to be chosen."""
+        config = self.config
+        tiled = [layer for layer in placed(config, region).layers if is_tiled(config, layer)]
+        return [
+            Problem(key_of(config, shape), str(shape), shape, float(layer.macs))
+            for layer, shape in ((layer, shape_of(layer)) for layer in tiled)
+        ]
+
+    def candidates(self, problem: Problem) -> list[Choice]:
+        """The tilings worth measuring."""
+        return [asdict(tiling) for tiling in worthwhile(self.config, problem.payload)]
+
+    def measurement(self, problem: Problem, choice: Choice) -> Callable[[], float]:
+        """The cycles of a convolution by itself, by the cycle model: the same each time."""
+        config, tiling = self.config, from_choice(choice)
+        return lambda: float(cycles(config, problem.payload, tiling))
+
+
+def translate(config: Config, region: Region, chosen: Mapping[str, Tiling]) -> tuple[bytes, dict[str, Any]]:
     """The bytes of a region's program, and as JSON the size of its workspace and what the artifact's `meta` says."""
-    lowering = lowered(config, region)
+    made = placed(config, region)
+    lowering, layers = made.lowering, made.layers
     inputs, outputs = region.body.inputs, region.body.outputs
-    entering = {value.name for value in inputs}
-    leaving = {lowering.views[value].memory for value in outputs}
-    layers = write_in_place(config, lowering.layers, entering | leaving)
-    layers, patched = unfold_first(config, layers, entering - leaving)
     ports = {view.memory: view.nbytes for view in map(lowering.view, (*inputs, *outputs))}
-    offsets, workspace = place_tensors(config, layers, entering, leaving, ports)
+    offsets, workspace = place_tensors(config, layers, made.entering, made.leaving, ports)
     places = {name: (1, offset // config.beat_bytes) for name, offset in offsets.items()}
-    emitted = emit(config, layers, {IMAGES: (0, 0), **places}.__getitem__)
+    emitted = emit(config, layers, {IMAGES: (0, 0), **places}.__getitem__, chosen)
     section = Section(region.name, emitted.instructions)
     program = Program(config, [section], [Binding("image"), Binding("workspace")], emitted.image)
     verify(program, Sizes(workspace=workspace))
@@ -109,7 +135,7 @@ def translate(config: Config, region: Region) -> tuple[bytes, dict[str, Any]]:
         start = offsets[view.memory] + view.offset * view.lanes
         last = view.channel == len(view.sizes) - 1
         layout = PortLayout(batch, view.sizes[view.channel], height, width, view.lanes, start, last)
-        return replace(layout, patches=patched.get(value.name)).to_json()
+        return replace(layout, patches=made.windows.get(value.name)).to_json()
 
     meta = {
         "config": config.name,
@@ -121,13 +147,6 @@ def translate(config: Config, region: Region) -> tuple[bytes, dict[str, Any]]:
         "owners": [[owner, len(list(same))] for owner, same in groupby(emitted.owners)],
     }
     return to_bytes(program), {"workspace": workspace, "meta": meta}
-
-
-def lowered(config: Config, region: Region) -> Lowering:
-    """The layers of a region, in the order in which they run."""
-    positions = {node.results[0]: at for at, node in enumerate(region.body.nodes)}
-    matches = sorted(region.matches, key=lambda match: max(positions[v] for v in match.outputs))
-    return lower(config, matches, region.body.inputs, region.body.outputs)
 
 
 def describe(layer: Layer, nodes: Sequence[str]) -> dict[str, JSON]:
@@ -142,66 +161,3 @@ def describe(layer: Layer, nodes: Sequence[str]) -> dict[str, JSON]:
 
 def _port(value: Value) -> Port:
     return Port(value.name, dtype_name(value.dtype), value.shape)
-
-
-def unfold_first(config: Config, layers: Sequence[Layer], entering: Set[str]) -> tuple[list[Layer], dict[str, Patches]]:
-    """Convolutions of few channels over a region's input become 1x1 ones over windows that the driver lays out.
-
-    Three channels in a block of sixteen would leave four fifths of the array idle.
-    """
-    layers, patched = list(layers), {}
-    lanes = block_of(config)
-    for at, layer in enumerate(layers):
-        if not isinstance(layer, Conv) or layer.groups != 1 or layer.input.name not in entering or layer.input.within:
-            continue
-        if sum(layer.input.name in sources(other) for other in layers) > 1:
-            continue
-        outs, channels, height, width = layer.weights.shape
-        taps = height * width
-        if -(-channels * taps // lanes) >= taps * -(-channels // lanes):
-            continue
-        fill = layer.input.zero_point & 0xFF
-        patched[layer.input.name] = Patches((height, width), layer.strides, layer.pads, layer.dilations, fill)
-        source = replace(layer.input, channels=channels * taps, height=layer.output.height, width=layer.output.width)
-        layers[at] = replace(
-            layer, input=source, weights=np.ascontiguousarray(layer.weights.reshape(outs, channels * taps, 1, 1)),
-            strides=(1, 1), pads=(0, 0, 0, 0), dilations=(1, 1),
-        )  # fmt: skip
-    return layers, patched
-
-
-def place_tensors(
-    config: Config, layers: Sequence[Layer], inputs: Set[str], outputs: Set[str], ports: Mapping[str, int]
-) -> tuple[dict[str, int], int]:
-    """The byte offset of each memory in the workspace, and its size; memories that are never alive together share.
-
-    `ports` are the bytes that the host reads and writes of each, whether or not a layer does.
-    """
-    sizes = dict(ports)
-    first: dict[str, int] = {}
-    last: dict[str, int] = {}
-    for at, layer in enumerate(layers):
-        for tensor in (*reads(layer), layer.output):
-            sizes[tensor.name] = max(sizes.get(tensor.name, 0), span(config, layer, tensor))
-            first.setdefault(tensor.name, -1 if tensor.name in inputs else at)
-            last[tensor.name] = len(layers) if tensor.name in outputs else at
-    for name in ports:
-        first.setdefault(name, -1)
-        last.setdefault(name, len(layers) if name in outputs else -1)
-    placed: list[tuple[int, int, str]] = []
-    offsets: dict[str, int] = {}
-    for name in sorted(sizes, key=lambda n: (-sizes[n], n)):
-        size = -(-sizes[name] // ALIGNMENT) * ALIGNMENT
-        at = 0
-        for start, end, other in sorted(placed):
-            if first[name] <= last[other] and first[other] <= last[name] and start < at + size and at < end:
-                at = end
-        offsets[name] = at
-        placed.append((at, at + size, name))
-    return offsets, max((end for _, end, _ in placed), default=0)
-
-
-def span(config: Config, layer: Layer, tensor: Tensor) -> int:
-    """The bytes of a tensor's memory that a layer may touch: where pixels are weights, tiles reach beyond the last."""
-    tiled = tensor is layer.other if isinstance(layer, MatMul) else isinstance(layer, Turn) and tensor is layer.input
-    return tensor.nbytes(config) + tiled * config.bo * block_of(config)

@@ -24,7 +24,12 @@ def scalar(*names: str) -> Where:
         result = match.outputs[0]
         if result.dtype not in (np.int8, np.uint8):
             return f"the result is {result.type}, takes int8 or uint8"
+        if not all(result.shape):
+            return f"the result is {result.type}, takes one that has elements"
         for name in names:
+            value = match.value(name)
+            if value is not None and not all(value.shape):
+                return f"{name} is {value.type}, takes one that has elements"
             if match.array(name) is not None:
                 return f"{name} is constant, takes what the model computes"
             for part in (f"{name}_scale", f"{name}_zero_point"):

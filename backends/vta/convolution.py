@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache, cached_property
 from itertools import product
 
 import numpy as np
@@ -15,6 +17,7 @@ from heddle.backends.vta.windows import (
     LONGEST,
     Place,
     Tile,
+    Window,
     drain,
     load_flat,
     load_window,
@@ -68,10 +71,110 @@ def _weight_blocks(config: Config, layer: Conv) -> list[_Blocks]:
     return blocks
 
 
+@dataclass(frozen=True)
+class _Maker:
+    """Makes the steps of a convolution; what several steps read is made once."""
+
+    config: Config
+    images: Images
+    place: Place
+    layer: Conv
+    tiling: Tiling
+
+    @cached_property
+    def blocks(self) -> list[_Blocks]:
+        return _weight_blocks(self.config, self.layer)
+
+    @property
+    def parts(self) -> int:
+        """The input vectors of a block in memory."""
+        return block_of(self.config) // self.config.bi
+
+    @cached_property
+    def kernel(self) -> tuple[int, int]:
+        return self.layer.weights.shape[2], self.layer.weights.shape[3]
+
+    @cached_property
+    def weights(self) -> Callable[[int, int], Chunk]:
+        """The tiles of a block for a chunk of its inputs."""
+
+        def load(block: int, chunk: int) -> Chunk:
+            first = chunk * self.tiling.chunk
+            cut = self.blocks[block].tiles[first : first + self.tiling.chunk]
+            offset, count = self.images.add(cut.tobytes()), math.prod(cut.shape[:-2])
+            return Chunk(("wgt", offset), "wgt", count, load_flat(self.config, self.place, "wgt", offset, count), True)
+
+        return cache(load)
+
+    @cached_property
+    def uops(self) -> Callable[[int, int, int], Chunk]:
+        """The micro-ops over so many blocks of a window, whose rows and blocks are so many vectors apart."""
+        layer, parts, (rows, columns) = self.layer, self.parts, self.kernel
+
+        def walk(count: int, pitch: int, plane: int) -> Chunk:
+            taps = [
+                (b, part, y, x)
+                for b in range(count)
+                for part in range(parts)
+                for y in range(rows)
+                for x in range(columns)
+            ]
+            return uops_chunk(self.config, self.images, self.place, [
+                (0, b * plane + y * layer.dilations[0] * pitch + x * layer.dilations[1] * parts + part,
+                 (b * parts + part) * rows * columns + y * columns + x)
+                for b, part, y, x in taps
+            ])  # fmt: skip
+
+        return cache(walk)
+
+    @cached_property
+    def activations(self) -> Callable[[int, Tile, tuple[int, ...]], tuple[Window, Chunk]]:
+        """The window of some input blocks under a tile."""
+        layer = self.layer
+
+        def load(image: int, tile: Tile, inputs: tuple[int, ...]) -> tuple[Window, Chunk]:
+            view = window(tile, layer.input, self.kernel, layer.strides, layer.pads, layer.dilations)
+            bring = load_window(
+                self.config, self.images, self.place, layer.input, image, inputs, view, layer.input.zero_point
+            )
+            size = view.height * view.width * self.parts * len(inputs)
+            return view, Chunk(("inp", layer.name, image, tile, inputs), "inp", size, bring)
+
+        return cache(load)
+
+    def step(self, image: int, tile: Tile, block: int, chunk: int, last: bool, parameters: Chunk, index: int) -> Step:
+        """One tile of one block of output channels, over a chunk of the input blocks."""
+        config, layer = self.config, self.layer
+        first = chunk * self.tiling.chunk
+        inputs = self.blocks[block].inputs[first : first + self.tiling.chunk]
+        view, activations = self.activations(image, tile, inputs)
+        weights = self.weights(block, chunk)
+        pitch = view.width * self.parts
+        uops = self.uops(len(inputs), pitch, view.height * pitch)
+
+        def compute(at: Addresses, acc: int) -> list[Instruction]:
+            down, across = layer.strides[0] * pitch, layer.strides[1] * self.parts
+            begin = at[uops.key] * config.uops_per_beat
+            return [make("LOOP", dst1=tile.columns, dst2=1, src1=down, src2=across), make(
+                "GEMM", dst=acc, src=at[activations.key], wgt=at[weights.key], begin=begin,
+                count=weights.size, n1=tile.rows, n2=tile.columns, overwrite=int(chunk == 0),
+                unsigned=int(layer.input.unsigned),
+            )]  # fmt: skip
+
+        store = None
+        if last:
+            store = drain(
+                config, self.place, layer.output, image, tile, block, layer.residual, layer.scaling, parameters, index
+            )
+        # Micro-ops are few and wanted first; parameters are wanted last.
+        reads = (uops, activations, weights, parameters) if last else (uops, activations, weights)
+        return Step(reads, (layer.name, image, tile, block), tile.rows * tile.columns, compute, store)
+
+
 def conv_steps(config: Config, images: Images, place: Place, layer: Conv, tiling: Tiling) -> Iterator[Step]:
     """The steps of a convolution under a tiling."""
-    blocks = _weight_blocks(config, layer)
-    kernel = (layer.weights.shape[2], layer.weights.shape[3])
+    maker = _Maker(config, images, place, layer, tiling)
+    blocks = maker.blocks
     rectangles = list(tiles(layer.output, tiling.rows, tiling.columns))
     for here, parameters in parameter_ranges(config, images, place, layer.name, layer.scaling):
         groups = [here[at : at + tiling.group] for at in range(0, len(here), tiling.group)]
@@ -85,53 +188,7 @@ def conv_steps(config: Config, images: Images, place: Place, layer: Conv, tiling
             for chunk, block in product(range(chunks), group):
                 last = -(-len(blocks[block].inputs) // tiling.chunk) - 1
                 if chunk <= last:
-                    yield _conv_step(
-                        config, images, place, layer, tiling, kernel, blocks[block], image, tile, block, chunk,
-                        chunk == last, parameters, block - here[0],
-                    )  # fmt: skip
-
-
-def _conv_step(
-    config: Config, images: Images, place: Place, layer: Conv, tiling: Tiling, kernel: tuple[int, int],
-    weights: _Blocks, image: int, tile: Tile, block: int, chunk: int, last: bool, parameters: Chunk, index: int,
-) -> Step:  # fmt: skip
-    first = chunk * tiling.chunk
-    inputs = weights.inputs[first : first + tiling.chunk]
-    view = window(tile, layer.input, kernel, layer.strides, layer.pads, layer.dilations)
-    parts = block_of(config) // config.bi
-    pitch, plane = view.width * parts, view.height * view.width * parts
-    activations = Chunk(
-        ("inp", layer.name, image, tile, inputs), "inp", plane * len(inputs),
-        load_window(config, images, place, layer.input, image, inputs, view, layer.input.zero_point),
-    )  # fmt: skip
-    cut = weights.tiles[first : first + tiling.chunk].reshape(-1, config.bo, config.bi)
-    offset = images.add(cut.tobytes())
-    wanted = Chunk(("wgt", offset), "wgt", len(cut), load_flat(config, place, "wgt", offset, len(cut)), True)
-    taps = kernel[0] * kernel[1]
-    uops = uops_chunk(config, images, place, [
-        (0, b * plane + y * layer.dilations[0] * pitch + (x * layer.dilations[1]) * parts + part,
-         (b * parts + part) * taps + y * kernel[1] + x)
-        for b in range(len(inputs)) for part in range(parts) for y in range(kernel[0]) for x in range(kernel[1])
-    ])  # fmt: skip
-
-    def compute(at: Addresses, acc: int) -> list[Instruction]:
-        loop = make("LOOP", dst1=tile.columns, dst2=1, src1=layer.strides[0] * pitch, src2=layer.strides[1] * parts)
-        gemm = make(
-            "GEMM", dst=acc, src=at[activations.key], wgt=at[wanted.key], begin=at[uops.key] * config.uops_per_beat,
-            count=len(cut), n1=tile.rows, n2=tile.columns, overwrite=int(chunk == 0),
-            unsigned=int(layer.input.unsigned),
-        )  # fmt: skip
-        return [loop, gemm]
-
-    store = None
-    if last:
-        store = drain(
-            config, place, layer.output, image, tile, block, layer.residual, layer.scaling,
-            parameters, index,
-        )  # fmt: skip
-    # Micro-ops are few and wanted first; parameters are wanted last.
-    reads = (uops, activations, wanted, parameters) if last else (uops, activations, wanted)
-    return Step(reads, (layer.name, image, tile, block), tile.rows * tile.columns, compute, store)
+                    yield maker.step(image, tile, block, chunk, chunk == last, parameters, block - here[0])
 
 
 def tilings(config: Config, layer: Conv) -> list[Tiling]:

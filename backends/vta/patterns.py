@@ -134,7 +134,7 @@ def max_pool(x: Any) -> Any:
     return quantize(ops.MaxPool(dequantize(x), label="pool"))
 
 
-@pattern("integer_max_pool", conditions=[*activations("x"), rank("x").among(3, 4)])
+@pattern("integer_max_pool", conditions=[*activations("x"), rank("x").among(3, 4)], where=scalar("x"))
 def integer_max_pool(x: Any) -> Any:
     return ops.MaxPool(x, label="pool")
 
@@ -247,6 +247,8 @@ def _joins_computed(match: Match) -> str | None:
     if len(match.outputs[0].shape) not in range(2, 5):
         return f"the result is {match.outputs[0].type}, takes 2 to 4 dimensions"
     parts, constants = match.all("parts"), match.graph.constants
+    if not all(all(part.shape) for part in parts[::3]):
+        return "an operand is empty, takes those that have elements"
     for x, *others in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
         if x in constants:
             return f"{x} is constant, takes what the model computes"

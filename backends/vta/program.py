@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
-import numpy as np
-from heddle.backends.vta.convolution import Tiling, conv_steps, tilings
+from heddle.backends.vta.convolution import Tiling, conv_steps
 from heddle.backends.vta.depthwise import depthwise_steps, is_depthwise
 from heddle.backends.vta.gathering import concat_steps
 from heddle.backends.vta.images import Images
-from heddle.backends.vta.layers import Concat, Conv, Copy, Layer, Leaky, MatMul, Pool, Scaling, Tensor, Turn, reads
+from heddle.backends.vta.layers import Concat, Conv, Copy, Layer, Leaky, MatMul, Pool, Turn, reads
 from heddle.backends.vta.maps import copy_steps, leaky_steps, product_steps
 from heddle.backends.vta.matrices import matmul_steps, matmul_tiling, turn_steps
 from heddle.backends.vta.pipeline import Pipeline
 from heddle.backends.vta.pooling import pool_steps
-from heddle.backends.vta.recall import fetch_tiling, store_tiling, tiling_key
+from heddle.backends.vta.search import choose
 from heddle.backends.vta.steps import Step
 from heddle.backends.vta.windows import IMAGES, Place
-from heddle.core.errors import BackendError
 from heddle.hw.vta.config import Config
 from heddle.hw.vta.isa import Instruction
 
-__all__ = ["IMAGES", "Emitted", "best_tiling", "emit", "sources", "steps_of"]
+__all__ = ["IMAGES", "Emitted", "emit", "sources", "steps_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,16 +32,12 @@ class Emitted:
     image: bytes
 
 
-SEARCH = 6
-"""How many of the most promising tilings of a convolution are scheduled in full before one is chosen."""
-
-
-def steps_of(config: Config, images: Images, place: Place, layer: Layer, tiling: Tiling | None = None) -> list[Step]:
-    """The steps of a layer; `tiling` is that of a convolution, by default the best one."""
+def steps_of(config: Config, images: Images, place: Place, layer: Layer, chosen: Mapping[str, Tiling]) -> list[Step]:
+    """The steps of a layer; `chosen` are the tilings that records choose for convolutions."""
     if isinstance(layer, Conv):
         if is_depthwise(config, layer):
             return list(depthwise_steps(config, images, place, layer))
-        return list(conv_steps(config, images, place, layer, tiling or best_tiling(config, layer)))
+        return list(conv_steps(config, images, place, layer, choose(config, layer, chosen)))
     if isinstance(layer, Pool):
         return list(pool_steps(config, images, place, layer))
     if isinstance(layer, Copy):
@@ -60,54 +53,22 @@ def steps_of(config: Config, images: Images, place: Place, layer: Layer, tiling:
     return list(product_steps(config, images, place, layer))
 
 
-def best_tiling(config: Config, layer: Conv) -> Tiling:
-    """The tiling of a convolution that takes the fewest cycles by itself; equal shapes are searched once."""
-    sizes = tuple((t.batch, t.channels, t.height, t.width) for t in (layer.input, layer.output))
-    found = _search(config, layer.weights.shape, sizes, layer.strides, layer.pads, layer.dilations, layer.groups)
-    if found is None:
-        raise BackendError(f"vta: {layer.name}: no tile of the convolution fits the memories of {config.name}")
-    return found
-
-
-@lru_cache(maxsize=1024)
-def _search(
-    config: Config, weights: tuple[int, ...], sizes: tuple[tuple[int, int, int, int], ...], strides: tuple[int, int],
-    pads: tuple[int, int, int, int], dilations: tuple[int, int], groups: int,
-) -> Tiling | None:  # fmt: skip
-    key = tiling_key(config, (SEARCH, weights, sizes, strides, pads, dilations, groups))
-    if (known := fetch_tiling(key)) is not None:
-        return known
-    x, y = (Tensor(name, *size, 1.0, 0, False) for name, size in zip("xy", sizes, strict=True))
-    zeros = np.zeros(weights[0], np.int64)
-    scaling = Scaling(zeros.astype(np.int32), zeros, zeros, 0, 0, 0)
-    layer = Conv("", x, y, np.zeros(weights, np.int8), scaling, strides, pads, dilations, groups)
-    found: list[tuple[int, int, Tiling]] = []
-    for rank, tiling in enumerate(tilings(config, layer)[:SEARCH]):
-        pipeline = Pipeline(config)
-        pipeline.layer(list(conv_steps(config, Images(config), lambda _: (0, 0), layer, tiling)), wait=False)
-        found.append((pipeline.cycles(), rank, tiling))
-    if not found:
-        return None
-    best = min(found)[2]
-    store_tiling(key, best)
-    return best
-
-
 def sources(layer: Layer) -> tuple[str, ...]:
     """The names of the tensors that a layer reads."""
     return tuple(tensor.name for tensor in reads(layer))
 
 
-def emit(config: Config, layers: Sequence[Layer], place: Place) -> Emitted:
+def emit(config: Config, layers: Sequence[Layer], place: Place, chosen: Mapping[str, Tiling] | None = None) -> Emitted:
     """Layers that run one after the other, as one program.
 
-    `place` gives the base register and the offset in beats of each tensor, and of the block (`IMAGES`).
+    `place` gives the base register and the offset in beats of each tensor, and of the block (`IMAGES`); `chosen` are
+    the tilings that records choose.
     """
     images, pipeline = Images(config), Pipeline(config)
     pending: set[str] = set()
     for number, layer in enumerate(layers):
         wait = any(name in pending for name in sources(layer))
-        for steps in _by_parameters(steps_of(config, images, place, layer)):
+        for steps in _by_parameters(steps_of(config, images, place, layer, chosen or {})):
             pipeline.layer(steps, wait, number)
             if wait:
                 pending.clear()

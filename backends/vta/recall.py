@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -23,9 +24,10 @@ def version() -> str:
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()
 
 
-def region_key(config: Config, region: Region) -> str:
+def region_key(config: Config, region: Region, chosen: Mapping[str, Tiling]) -> str:
     """The key of a region's program: everything that it is made from."""
     digest = hashlib.sha256(f"vta region {version()} {config.digest()} {region.name}\n{region.body}".encode())
+    digest.update(repr(sorted(chosen.items(), key=lambda item: item[0])).encode())
     for value, array in region.body.constants.items():
         digest.update(f"{value.name} {array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)

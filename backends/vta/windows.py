@@ -145,8 +145,8 @@ def load_flat(
 def uops_chunk(config: Config, images: Images, place: Place, uops: Sequence[Uop]) -> Chunk:
     """A list of micro-ops, which all layers that need the same one share."""
     data = uop_image(config, tuple(uops))
-    beats = -(-len(data) // config.beat_bytes)
-    return Chunk(("uop", tuple(uops)), "uop", beats, load_flat(config, place, "uop", images.add(data), beats), True)
+    offset, beats = images.add(data), -(-len(data) // config.beat_bytes)
+    return Chunk(("uop", offset, beats), "uop", beats, load_flat(config, place, "uop", offset, beats), True)
 
 
 def parameter_ranges(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from heddle.backends.vta.backend import lowered
 from heddle.backends.vta.layers import Layer, reads
+from heddle.backends.vta.placement import lowered
 from heddle.core.interpret import evaluate as interpret
 from heddle.core.ir import Value
 from heddle.core.plugin import Region

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from heddle.backends.vta.backend import span
 from heddle.backends.vta.layers import (
     Concat,
     Conv,
@@ -24,6 +23,7 @@ from heddle.backends.vta.layers import (
     scaled,
 )
 from heddle.backends.vta.matrices import loads_pixels_as_weights
+from heddle.backends.vta.placement import span
 from heddle.backends.vta.program import IMAGES, emit
 from heddle.hw.vta.config import Config, config_names, load_config
 from heddle.simulators.vta.functional import Functional

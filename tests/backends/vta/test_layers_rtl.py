@@ -6,8 +6,8 @@ from functools import cache
 
 import numpy as np
 import pytest
-from heddle.backends.vta.backend import span
 from heddle.backends.vta.layers import Layer, reads
+from heddle.backends.vta.placement import span
 from heddle.backends.vta.program import IMAGES, emit
 from heddle.hw.vta.config import load_config
 from heddle.simulators.vta.rtl import Memory, Rtl, build_rtl

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from heddle.backends.vta.backend import place_tensors
 from heddle.backends.vta.layers import Conv, Copy, Layer, Pool, reads
+from heddle.backends.vta.placement import place_tensors
 from heddle.backends.vta.program import IMAGES, emit
 from heddle.hw.vta.config import Config
 from heddle.simulators.vta.functional import Functional

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from heddle.backends.vta import Vta, VtaOptions, backend, program, recall
+from heddle.backends.vta import Vta, VtaOptions, backend, recall, search
 from heddle.core.plugin import Region
 
 import heddle
@@ -30,20 +30,20 @@ def test_a_region_is_compiled_once(region: Region, tmp_path: Path, monkeypatch: 
 
 
 def test_other_weights_or_configurations_are_other_programs(region: Region) -> None:
-    key = recall.region_key(Vta().config, region)
-    assert recall.region_key(Vta(VtaOptions("small")).config, region) != key
+    key = recall.region_key(Vta().config, region, {})
+    assert recall.region_key(Vta(VtaOptions("small")).config, region, {}) != key
     value, array = next((v, a) for v, a in region.body.constants.items() if a.dtype == np.int8 and a.ndim == 2)
     changed = array.copy()
     changed[-1, -1] ^= 1
     body = replace(region.body, constants={**region.body.constants, value: changed})
-    assert recall.region_key(Vta().config, replace(region, body=body)) != key
+    assert recall.region_key(Vta().config, replace(region, body=body), {}) != key
 
 
 def test_tilings_are_searched_once(region: Region, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEDDLE_CACHE_DIR", str(tmp_path))
-    program._search.cache_clear()
-    first = backend.translate(Vta().config, region)
-    program._search.cache_clear()
-    monkeypatch.setattr(program, "tilings", lambda *_: pytest.fail("searched twice"))
-    assert backend.translate(Vta().config, region) == first
-    program._search.cache_clear()
+    search._best.cache_clear()
+    first = backend.translate(Vta().config, region, {})
+    search._best.cache_clear()
+    monkeypatch.setattr(search, "tilings", lambda *_: pytest.fail("searched twice"))
+    assert backend.translate(Vta().config, region, {}) == first
+    search._best.cache_clear()
