@@ -32,13 +32,18 @@ class Rows:
 def take_rows(op: Lowering) -> bool:
     """Add the computation of a node that a kernel over rows can do; False, and nothing added, for any other."""
     x = op.operand(0)
-    if op.node.op not in ("Softmax", "LayerNormalization") or x is None or x.dtype != F32 or 0 in x.shape:
+    if op.node.op not in ("Softmax", "LogSoftmax", "LayerNormalization") or x is None or x.dtype != F32 or 0 in x.shape:
         return False
     if not x.shape or op.attrs["axis"] % len(x.shape) != len(x.shape) - 1:
         return False
     rows, length = prod(x.shape[:-1]), x.shape[-1]
-    if op.node.op == "Softmax":
-        _add(op, Rows((x,), lambda name, target: softmax(name, target, rows, length, internal=False)))
+    if op.node.op != "LayerNormalization":
+        logarithmic = op.node.op == "LogSoftmax"
+
+        def make_softmax(name: str, target: Target) -> list[Function]:
+            return softmax(name, target, rows, length, logarithmic=logarithmic, internal=False)
+
+        _add(op, Rows((x,), make_softmax))
         return True
     scale, shift = op[1], op.operand(2)
     if (

@@ -1,9 +1,10 @@
-"""Elementary functions in vector arithmetic, for any number of lanes: exp, log, tanh, erf, sigmoid, GELU.
+"""Elementary functions in vector arithmetic, for any number of lanes: exp, log, tanh, erf, sigmoid, GELU, arc functions.
 
 Each takes a function under construction and a value, and gives the value of the function in every lane. NaN stays NaN,
 infinities and signed zeros give what the mathematical limit gives. Errors over all of float32 are kept by the tests, in
-units in the last place: exp 1.5, log 1.5, tanh 5, erf 5, sigmoid 3 (whose results below the smallest normal number may
-be zero); GELU errs by at most 3e-7 of max(1, |x|). Fast-math flags in force at the call do not apply within.
+units in the last place: exp 1.5, log 1.5, expm1 and log1p 3, tanh 5, erf 5, atan and acos 3, asin 4, sigmoid 3 (whose
+results below the smallest normal number may be zero); GELU errs by at most 3e-7 of max(1, |x|). Fast-math flags in force
+at the call do not apply within.
 """
 
 from __future__ import annotations
@@ -103,6 +104,103 @@ def exp(f: Function, x: Value) -> Value:
 
 
 @_exact
+def exp_of_normal(f: Function, x: Value) -> Value:
+    """e to the power of x, of float, where that is a normal number; zero where it is smaller, and the greatest such
+    power where it is greater."""
+    form, integer = _FORMATS["float"], x.type.like("i32")
+    least, most = -87.33654, 88.37626
+    inside = clamp(f, x, least, most)
+    shifted = _mad(f, inside, constant(1 / math.log(2), x.type), constant(form.rounder, x.type))
+    n = f.sub(shifted, constant(form.rounder, x.type))
+    r = _mad(f, n, constant(-form.ln2[0], x.type), inside)
+    r = _mad(f, n, constant(-form.ln2[1], x.type), r)
+    p = f.add(_mad(f, f.mul(r, r), _polynomial(f, r, form.exp), r), constant(1.0, x.type))
+    biased = f.add(f.bitcast(shifted, integer), constant(form.bias, integer))
+    power = f.mul(p, f.bitcast(f.binary("shl", biased, constant(form.fraction, integer)), x.type))
+    return f.select(f.compare("olt", x, constant(least, x.type)), constant(0.0, x.type), power)
+
+
+@_exact
+def expm1(f: Function, x: Value) -> Value:
+    """e to the power of x, less one, of float: 2^n (e^r - 1) + (2^n - 1), with 2^(n - 1), which is in range."""
+    form, integer = _FORMATS["float"], x.type.like("i32")
+    inside = clamp(f, x, -20.0, 89.0)
+    shifted = _mad(f, inside, constant(1 / math.log(2), x.type), constant(form.rounder, x.type))
+    n = f.sub(shifted, constant(form.rounder, x.type))
+    r = _mad(f, n, constant(-form.ln2[0], x.type), inside)
+    r = _mad(f, n, constant(-form.ln2[1], x.type), r)
+    q = _mad(f, f.mul(r, r), _polynomial(f, r, form.exp), r)
+    count = f.sub(f.bitcast(shifted, integer), f.bitcast(constant(form.rounder, x.type), integer))
+    biased = f.add(count, constant(form.bias - 1, integer))
+    half = f.bitcast(f.binary("shl", biased, constant(form.fraction, integer)), x.type)
+    result = _mad(f, half, q, f.sub(half, constant(0.5, x.type)))
+    result = f.add(result, result)
+    return f.select(f.compare("oeq", x, constant(0.0, x.type)), x, result)
+
+
+@_exact
+def log1p(f: Function, x: Value) -> Value:
+    """The natural logarithm of one more, of float: that of the rounded sum, and what rounding took from it."""
+    one = constant(1.0, x.type)
+    u = f.add(x, one)
+    result = f.add(log(f, u), f.div(f.sub(x, f.sub(u, one)), u))
+    # Where the correction is no number: infinity, -1, and a zero keeps its sign.
+    kept = f.binary("or", f.compare("oeq", u, constant(math.inf, x.type)), f.compare("oeq", x, constant(0.0, x.type)))
+    result = f.select(f.compare("oeq", u, constant(0.0, x.type)), constant(-math.inf, x.type), result)
+    return f.select(kept, x, result)
+
+
+_ATAN = (-0.0645937588, 0.107462983, -0.142642325, 0.199995501, -0.333333318)
+_ASIN = (0.0338059084, 0.0170777493, 0.031116184, 0.0445980292, 0.0750009878, 0.166666663)
+"""Polynomials in the square of x of (f(x) / x - 1) / x^2, fitted up to tan(pi / 8) and 1 / 2."""
+
+
+@_exact
+def atan(f: Function, x: Value) -> Value:
+    """The arc tangent, of float: turned by a quarter or an eighth of a circle, it is of a small number."""
+    size, one = f.intrinsic("fabs", x), constant(1.0, x.type)
+    large = f.compare("ogt", size, constant(math.tan(3 * math.pi / 8), x.type))
+    middle = f.compare("ogt", size, constant(math.tan(math.pi / 8), x.type))
+    above = f.select(large, constant(-1.0, x.type), f.select(middle, f.sub(size, one), size))
+    below = f.select(large, size, f.select(middle, f.add(size, one), one))
+    turned = f.select(large, constant(math.pi / 2, x.type), constant(math.pi / 4, x.type))
+    turned = f.select(middle, turned, constant(0.0, x.type))
+    t = f.div(above, below)
+    square = f.mul(t, t)
+    result = f.add(turned, _mad(f, f.mul(square, t), _polynomial(f, square, _ATAN), t))
+    return f.intrinsic("copysign", result, x)
+
+
+def _arc(f: Function, x: Value) -> tuple[Value, Value]:
+    """Whether |x| is above 1/2, and the arc sine of what is small then: |x| itself, or sqrt((1 - |x|) / 2)."""
+    size = f.intrinsic("fabs", x)
+    above = f.compare("ogt", size, constant(0.5, x.type))
+    halved = _mad(f, size, constant(-0.5, x.type), constant(0.5, x.type))
+    square = f.select(above, halved, f.mul(size, size))
+    t = f.select(above, f.intrinsic("sqrt", halved), size)
+    return above, _mad(f, f.mul(square, t), _polynomial(f, square, _ASIN), t)
+
+
+@_exact
+def asin(f: Function, x: Value) -> Value:
+    """The arc sine, of float; NaN beyond one."""
+    above, arc = _arc(f, x)
+    turned = _mad(f, arc, constant(-2.0, x.type), constant(math.pi / 2, x.type))
+    return f.intrinsic("copysign", f.select(above, turned, arc), x)
+
+
+@_exact
+def acos(f: Function, x: Value) -> Value:
+    """The arc cosine, of float; NaN beyond one."""
+    above, arc = _arc(f, x)
+    negative = f.compare("olt", x, constant(0.0, x.type))
+    twice = f.add(arc, arc)
+    far = f.select(negative, f.sub(constant(math.pi, x.type), twice), twice)
+    near = f.sub(constant(math.pi / 2, x.type), f.select(negative, f.neg(arc), arc))
+    return f.select(above, far, near)
+
+
+@_exact
 def log(f: Function, x: Value) -> Value:
     """The natural logarithm, of float."""
     assert x.type.scalar == "float"
@@ -169,7 +267,10 @@ def erf(f: Function, x: Value) -> Value:
 def sigmoid(f: Function, x: Value) -> Value:
     """1 / (1 + e^-x), of float or double."""
     one = constant(1.0, x.type)
-    return f.div(one, f.add(one, exp(f, f.neg(x))))
+    if x.type.scalar != "float":
+        return f.div(one, f.add(one, exp(f, f.neg(x))))
+    result = f.div(one, f.add(one, exp_of_normal(f, f.neg(x))))
+    return f.select(f.compare("olt", x, constant(-87.33654, x.type)), constant(0.0, x.type), result)
 
 
 @_exact
@@ -180,7 +281,8 @@ def gelu(f: Function, x: Value) -> Value:
 
 
 AVAILABLE: dict[tuple[str, Type], Elementary] = {
-    **{(function.__name__, F32): function for function in (exp, log, tanh, erf, sigmoid, gelu)},
+    **{(function.__name__, F32): function for function in (exp, expm1, log, log1p, tanh, erf, sigmoid, gelu)},
+    **{(function.__name__, F32): function for function in (asin, acos, atan)},
     **{(function.__name__, F64): function for function in (exp, sigmoid)},
 }
 """The functions at hand, by name and scalar type."""

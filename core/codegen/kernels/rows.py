@@ -5,63 +5,82 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from heddle.core.codegen.kernels.blocking import each
-from heddle.core.codegen.llvm import NO_UNROLL, Function, Variable
+from heddle.core.codegen.llvm import NO_UNROLL, Function
 from heddle.core.codegen.pieces import Pieces
 from heddle.core.codegen.target import Target
 from heddle.core.codegen.values import F32, Index, Value, constant, prefix_mask
-from heddle.core.codegen.vmath import exp
+from heddle.core.codegen.vmath import exp_of_normal, log
+
+Combine = Callable[[Function, Value, Value], Value]
 
 ABREAST = 4
-"""Accumulators side by side, so that additions need not wait for each other."""
+"""Vectors side by side, so that their instructions need not wait for each other."""
 SOFTMAX_CYCLES, LAYER_NORM_CYCLES = 12, 4
 """About what a vector takes."""
-HELD = 16
-"""Rows of so many vectors at most are kept in registers."""
 
 
-def softmax(name: str, target: Target, rows: int, length: int, *, internal: bool = True) -> list[Function]:
-    """The kernel `(x, y)`: e to the power of each element, divided by the row's sum of those."""
+def softmax(
+    name: str, target: Target, rows: int, length: int, *, logarithmic: bool = False, internal: bool = True
+) -> list[Function]:
+    """The kernel `(x, y)`: e to the power of each element, divided by the row's sum of those; or the logarithm of that."""
     f = _entry(name, target, ["x", "y"], internal)
     row = _Row(f, target.lanes(4), length)
     pieces = Pieces(f, rows * row.vectors * SOFTMAX_CYCLES)
     for _, i in each(f, [1] * rows):
         with pieces.one():
             x, y = (f.gep(f[key], f.times(i, length), F32) for key in ("x", "y"))
-            least = constant(float("-inf"), row.vector)
-            if row.vectors <= HELD:
-                values = [row.load(x, j * row.lanes, row.used(j), least) for j in range(row.vectors)]
-                top = f.splat(f.reduce("fmax", _tree(f, values, _greater)), row.lanes)
-                raised = [exp(f, f.sub(value, top)) for value in values]
-                inverse = f.splat(_inverse(f, f.reduce("fadd", _tree(f, raised, Function.add))), row.lanes)
-                for j, value in enumerate(raised):
-                    row.store(f.mul(value, inverse), y, j * row.lanes, row.used(j))
-                continue
-            tops = [f.variable(least) for _ in range(ABREAST)]
-
-            def find(at: Value, used: int, lane: int, tops: list[Variable] = tops, least: Value = least) -> None:
-                f.set(tops[lane], _greater(f, f.get(tops[lane]), row.load(at, 0, used, least)))
-
-            row.walk(lambda j, used, lane, x=x: find(f.gep(x, j, F32), used, lane))  # type: ignore[misc]
-            top = f.splat(f.reduce("fmax", _tree(f, [f.get(t) for t in tops], _greater)), row.lanes)
-            sums = [f.variable(constant(0.0, row.vector)) for _ in range(ABREAST)]
-
-            def raise_(j: Index, used: int, lane: int, x: Value = x, y: Value = y, top: Value = top,
-                       sums: list[Variable] = sums, least: Value = least) -> None:  # fmt: skip
-                value = exp(f, f.sub(row.load(f.gep(x, j, F32), 0, used, least), top))
-                row.store(value, f.gep(y, j, F32), 0, used)
-                f.set(sums[lane], f.add(f.get(sums[lane]), value))
-
-            row.walk(raise_)
-            inverse = f.splat(
-                _inverse(f, f.reduce("fadd", _tree(f, [f.get(s) for s in sums], Function.add))), row.lanes
-            )
-
-            def scale(j: Index, used: int, lane: int, y: Value = y, inverse: Value = inverse) -> None:
-                at = f.gep(y, j, F32)
-                row.store(f.mul(row.load(at, 0, used), inverse), at, 0, used)
-
-            row.walk(scale)
+            if row.vectors <= target.vector_registers // 2:
+                _short_softmax(f, row, x, y, logarithmic)
+            else:
+                _long_softmax(f, row, x, y, logarithmic)
     return [f]
+
+
+def _short_softmax(f: Function, row: _Row, x: Value, y: Value, logarithmic: bool) -> None:
+    """One row that is kept in registers."""
+    least = constant(float("-inf"), row.vector)
+    values = [row.load(x, j * row.lanes, row.lanes, row.used(j), least) for j in range(row.vectors)]
+    top = f.splat(_whole(f, values, _greater), row.lanes)
+    distances = [f.sub(value, top) for value in values]
+    raised = [exp_of_normal(f, distance) for distance in distances]
+    total = _whole(f, raised, Function.add)
+    if logarithmic:
+        shift = f.splat(log(f, total), row.lanes)
+        results = [f.sub(distance, shift) for distance in distances]
+    else:
+        inverse = f.splat(_inverse(f, total), row.lanes)
+        results = [f.mul(value, inverse) for value in raised]
+    for j, result in enumerate(results):
+        row.store(result, y, j * row.lanes, row.used(j))
+
+
+def _long_softmax(f: Function, row: _Row, x: Value, y: Value, logarithmic: bool) -> None:
+    """One row in three walks: for its greatest element, for the sum, and for the results."""
+    least = float("-inf")
+    tops, sums = _Folding(row, least, _greater), _Folding(row, 0.0, Function.add)
+
+    def distance(j: Index, lanes: int, used: int) -> Value:
+        return f.sub(row.load(x, j, lanes, used, constant(least, F32.of(lanes))), f.splat(top, lanes))
+
+    def raise_(j: Index, lanes: int, used: int) -> None:
+        value = exp_of_normal(f, distance(j, lanes, used))
+        if not logarithmic:
+            row.store(value, y, j, used)
+        sums.join(value)
+
+    def finish(j: Index, lanes: int, used: int) -> None:
+        if logarithmic:
+            result = f.sub(distance(j, lanes, used), f.splat(factor, lanes))
+        else:
+            result = f.mul(row.load(y, j, lanes, used), f.splat(factor, lanes))
+        row.store(result, y, j, used)
+
+    row.walk(lambda j, lanes, used: tops.join(row.load(x, j, lanes, used, constant(least, F32.of(lanes)))))
+    top = tops.result()
+    row.walk(raise_)
+    total = sums.result()
+    factor = log(f, total) if logarithmic else _inverse(f, total)
+    row.walk(finish)
 
 
 def layer_norm(
@@ -73,82 +92,114 @@ def layer_norm(
     """
     f = _entry(name, target, ["x", "scale", "shift", "y"], internal)
     row = _Row(f, target.lanes(4), length)
-    zero = constant(0.0, row.vector)
     pieces = Pieces(f, rows * row.vectors * LAYER_NORM_CYCLES)
     for _, i in each(f, [1] * rows):
         with pieces.one():
             x, y = (f.gep(f[key], f.times(i, length), F32) for key in ("x", "y"))
-
-            def total(term: Callable[[Index, int], Value]) -> Value:
-                sums = [f.variable(zero) for _ in range(ABREAST)]
-                row.walk(lambda j, used, lane: f.set(sums[lane], f.add(f.get(sums[lane]), term(j, used))))
-                whole = f.reduce("fadd", _tree(f, [f.get(s) for s in sums], Function.add))
-                return f.mul(whole, constant(1.0 / length, F32))
-
-            mean = f.splat(total(lambda j, used, x=x: row.load(f.gep(x, j, F32), 0, used)), row.lanes)  # type: ignore[misc]
-
-            def square(j: Index, used: int, x: Value = x, mean: Value = mean) -> Value:
-                distance = f.sub(row.load(f.gep(x, j, F32), 0, used), mean)
-                if used < row.lanes:
-                    distance = f.select(prefix_mask(used, row.lanes), distance, zero)
-                return f.mul(distance, distance)
-
-            variance = f.add(total(square), constant(epsilon, F32))
-            inverse = f.splat(_inverse(f, f.intrinsic("sqrt", variance)), row.lanes)
-
-            def finish(j: Index, used: int, lane: int, x: Value = x, y: Value = y, mean: Value = mean,
-                       inverse: Value = inverse) -> None:  # fmt: skip
-                normal = f.mul(f.sub(row.load(f.gep(x, j, F32), 0, used), mean), inverse)
-                result = f.mul(normal, row.load(f.gep(f["scale"], j, F32), 0, used))
-                if shifted:
-                    result = f.add(result, row.load(f.gep(f["shift"], j, F32), 0, used))
-                row.store(result, f.gep(y, j, F32), 0, used)
-
-            row.walk(finish)
+            _normalize(f, row, x, y, epsilon, shifted)
     return [f]
 
 
+def _normalize(f: Function, row: _Row, x: Value, y: Value, epsilon: float, shifted: bool) -> None:
+    """One row in three walks: for its mean, for its variance, and for the results."""
+
+    def mean_of(term: Callable[[Index, int, int], Value]) -> Value:
+        sums = _Folding(row, 0.0, Function.add)
+        row.walk(lambda j, lanes, used: sums.join(term(j, lanes, used)))
+        return f.mul(sums.result(), constant(1.0 / row.length, F32))
+
+    def distance(j: Index, lanes: int, used: int) -> Value:
+        return f.sub(row.load(x, j, lanes, used), f.splat(mean, lanes))
+
+    def square(j: Index, lanes: int, used: int) -> Value:
+        value = distance(j, lanes, used)
+        if used < lanes:
+            value = f.select(prefix_mask(used, lanes), value, constant(0.0, value.type))
+        return f.mul(value, value)
+
+    def finish(j: Index, lanes: int, used: int) -> None:
+        normal = f.mul(distance(j, lanes, used), f.splat(inverse, lanes))
+        result = f.mul(normal, row.load(f["scale"], j, lanes, used))
+        if shifted:
+            result = f.add(result, row.load(f["shift"], j, lanes, used))
+        row.store(result, y, j, used)
+
+    mean = mean_of(lambda j, lanes, used: row.load(x, j, lanes, used))
+    variance = f.add(mean_of(square), constant(epsilon, F32))
+    inverse = _inverse(f, f.intrinsic("sqrt", variance))
+    row.walk(finish)
+
+
 class _Row:
-    """One row of elements, a vector at a time, the last one cut to what is left."""
+    """One row of elements: several vectors at a time, written as one that LLVM takes apart, so that their instructions
+    come by turns and need not wait for each other; then a vector at a time, the last one cut to what is left."""
 
     def __init__(self, f: Function, lanes: int, length: int) -> None:
         self.f, self.lanes, self.length = f, lanes, length
-        self.vector = F32.of(lanes)
+        self.vector, self.wide = F32.of(lanes), ABREAST * lanes
         self.vectors = -(-length // lanes)
 
     def used(self, number: int) -> int:
         """How many lanes of a vector belong to the row."""
         return min(self.lanes, self.length - number * self.lanes)
 
-    def load(self, base: Value, at: Index, used: int, fill: Value | None = None) -> Value:
+    def load(self, base: Value, at: Index, lanes: int, used: int, fill: Value | None = None) -> Value:
         address = self.f.gep(base, at, F32)
-        if used == self.lanes:
-            return self.f.load(self.vector, address)
-        return self.f.masked_load(self.vector, address, prefix_mask(used, self.lanes), fill)
+        if used == lanes:
+            return self.f.load(F32.of(lanes), address)
+        return self.f.masked_load(F32.of(lanes), address, prefix_mask(used, lanes), fill)
 
     def store(self, value: Value, base: Value, at: Index, used: int) -> None:
-        address = self.f.gep(base, at, F32)
-        if used == self.lanes:
+        address, lanes = self.f.gep(base, at, F32), value.type.lanes
+        if used == lanes:
             self.f.store(value, address)
         else:
-            self.f.masked_store(value, address, prefix_mask(used, self.lanes))
+            self.f.masked_store(value, address, prefix_mask(used, lanes))
 
     def walk(self, visit: Callable[[Index, int, int], None]) -> None:
-        """`visit(first element, lanes used, number of the accumulator)` for every vector."""
-        step = ABREAST * self.lanes
-        whole = self.length - self.length % step
+        """`visit(first element, lanes, lanes that belong to the row)` for every vector."""
+        whole = self.length - self.length % self.wide
         if whole:
-            with self.f.loop(0, whole, step, (NO_UNROLL,)) as j:
-                for lane in range(ABREAST):
-                    visit(self.f.plus(j, lane * self.lanes), self.lanes, lane)
-        for lane, number in enumerate(range(whole // self.lanes, self.vectors)):
-            visit(number * self.lanes, self.used(number), lane)
+            with self.f.loop(0, whole, self.wide, (NO_UNROLL,)) as j:
+                visit(j, self.wide, self.wide)
+        for number in range(whole // self.lanes, self.vectors):
+            visit(number * self.lanes, self.lanes, self.used(number))
+
+
+class _Folding:
+    """A reduction over a row, in wide vectors and in single ones."""
+
+    def __init__(self, row: _Row, initial: float, combine: Combine) -> None:
+        self.f, self.combine = row.f, combine
+        self.parts = {n: row.f.variable(constant(initial, F32.of(n))) for n in (row.wide, row.lanes)}
+
+    def join(self, value: Value) -> None:
+        part = self.parts[value.type.lanes]
+        self.f.set(part, self.combine(self.f, self.f.get(part), value))
+
+    def result(self) -> Value:
+        """Everything in one number."""
+        wide, single = (self.f.get(part) for part in self.parts.values())
+        narrow = _halved(self.f, wide, self.combine, single.type.lanes)
+        return _halved(self.f, self.combine(self.f, narrow, single), self.combine, 1)
 
 
 def _entry(name: str, target: Target, pointers: list[str], internal: bool) -> Function:
     attributes = f'noinline nounwind "prefer-vector-width"="{target.vector_bytes * 8}"'
     parameters = [(key, "ptr noalias" if key == "y" else "ptr readonly") for key in pointers]
     return Function(name, parameters, internal=internal, attributes=attributes)
+
+
+def _halved(f: Function, value: Value, combine: Combine, lanes: int) -> Value:
+    """A vector joined with itself, half by half, until so many lanes are left."""
+    while value.type.lanes > lanes:
+        half = value.type.lanes // 2
+        if half == 1:
+            low, high = f.extract(value, 0), f.extract(value, 1)
+        else:
+            low, high = (f.shuffle(value, None, range(start, start + half)) for start in (0, half))
+        value = combine(f, low, high)
+    return value
 
 
 def _greater(f: Function, a: Value, b: Value) -> Value:
@@ -160,7 +211,12 @@ def _inverse(f: Function, x: Value) -> Value:
     return f.div(constant(1.0, x.type), x)
 
 
-def _tree(f: Function, values: list[Value], join: Callable[[Function, Value, Value], Value]) -> Value:
+def _whole(f: Function, values: list[Value], combine: Combine) -> Value:
+    """All lanes of all values in one number."""
+    return _halved(f, _tree(f, values, combine), combine, 1)
+
+
+def _tree(f: Function, values: list[Value], join: Combine) -> Value:
     """All values joined pairwise."""
     while len(values) > 1:
         pairs = [join(f, a, b) for a, b in zip(values[::2], values[1::2], strict=False)]

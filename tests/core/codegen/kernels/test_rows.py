@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from heddle.core.codegen.kernels.rows import layer_norm, softmax
+from scipy.special import log_softmax
 from scipy.special import softmax as exact_softmax
 
 LENGTHS = [1, 7, 16, 64, 65, 128, 197, 300, 1000]
@@ -16,6 +17,14 @@ def test_softmax(native, guard, length):
     y = guard(np.zeros_like(x))
     native(softmax("k", native.target, 3, length, internal=False), guard(x), y)
     np.testing.assert_allclose(y, exact_softmax(x.astype(np.float64), -1), rtol=5e-6, atol=1e-37)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_logarithm_of_softmax(native, guard, length):
+    x = (np.random.default_rng(length).standard_normal((3, length)) * 10).astype(np.float32)
+    y = guard(np.zeros_like(x))
+    native(softmax("k", native.target, 3, length, logarithmic=True, internal=False), guard(x), y)
+    np.testing.assert_allclose(y, log_softmax(x.astype(np.float64), -1), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("length", [20, 500])

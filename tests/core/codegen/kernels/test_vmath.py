@@ -11,13 +11,29 @@ from scipy import special
 
 MEANING = {
     "exp": np.exp,
+    "expm1": np.expm1,
     "log": np.log,
+    "log1p": np.log1p,
+    "atan": np.arctan,
+    "asin": np.arcsin,
+    "acos": np.arccos,
     "tanh": np.tanh,
     "erf": special.erf,
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "gelu": lambda x: 0.5 * x * special.erfc(-x * np.sqrt(0.5)),
 }
-BOUND = {"exp": 1.5, "log": 1.5, "tanh": 5, "erf": 5, "sigmoid": 3}
+BOUND = {
+    "exp": 1.5,
+    "log": 1.5,
+    "tanh": 5,
+    "erf": 5,
+    "sigmoid": 3,
+    "expm1": 3,
+    "log1p": 3,
+    "atan": 3,
+    "asin": 4,
+    "acos": 3,
+}
 SMALLEST = np.finfo(np.float32).tiny
 SPECIAL = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-45, -1e-45, 1e-38, 3.4e38, -3.4e38, 88.72, 88.73, -104.0]
 
@@ -33,7 +49,14 @@ def pointwise(name: str, scalar, lanes: int, count: int) -> Function:
 def everywhere() -> np.ndarray:
     """A hundred thousand floats of every exponent and sign, the special ones, and the range where functions bend."""
     bits = np.arange(0, 1 << 32, 42949, dtype=np.uint64).astype(np.uint32).view(np.float32)
-    x = np.concatenate([bits, np.float32(SPECIAL), np.linspace(-20, 20, 40001, dtype=np.float32)])
+    x = np.concatenate(
+        [
+            bits,
+            np.float32(SPECIAL),
+            np.linspace(-20, 20, 40001, dtype=np.float32),
+            np.linspace(-1, 1, 20001, dtype=np.float32),
+        ]
+    )
     return np.resize(x, -(-x.size // 64) * 64)
 
 
