@@ -246,3 +246,13 @@ int cuLaunchKernel(Kernel *k, unsigned bx, unsigned by, unsigned bz, unsigned tx
 }
 int cuGetErrorName(int status, const char **text) { *text = status == NO_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR"; return OK; }
 int cuGetErrorString(int status, const char **text) { *text = status == NO_MEMORY ? "out of memory" : "something is wrong"; return OK; }
+
+/* what cuDNN looks for when it is loaded; none of it is called while plans are described */
+#define ABSENT(name) int name(void) { return 801; }
+ABSENT(cuTensorMapEncodeIm2col) ABSENT(cuTensorMapEncodeTiled) ABSENT(cuCtxGetCurrent) ABSENT(cuCtxGetLimit)
+ABSENT(cuCtxPopCurrent) ABSENT(cuCtxPushCurrent) ABSENT(cuStreamGetCtx) ABSENT(cuLinkCreate) ABSENT(cuLinkAddData)
+ABSENT(cuLinkComplete) ABSENT(cuLinkDestroy) ABSENT(cuLaunchCooperativeKernel) ABSENT(cuLibraryLoadData)
+ABSENT(cuLibraryLoadFromFile) ABSENT(cuLibraryGetKernel) ABSENT(cuLibraryUnload) ABSENT(cuKernelSetAttribute)
+ABSENT(cuKernelGetAttribute) ABSENT(cuKernelGetFunction) ABSENT(cuOccupancyMaxPotentialClusterSize)
+ABSENT(cuLaunchKernelEx)
+int cuDriverGetVersion(int *version) { *version = 12090; return OK; }
