@@ -87,7 +87,7 @@ class Engine:
                 loaded.close()
 
     def entry(self, schedule: Schedule, otherwise: Callable[..., Any]) -> Entry | None:
-        """A function that runs a schedule which is one step of the host alone, next to without overhead; else None."""
+        """A function that runs a schedule of one step of the host's interface, next to without overhead; else None."""
         program = self.program(schedule)
         if program is None:
             return None
@@ -99,9 +99,11 @@ class Engine:
         return host_entry(schedule, program, otherwise, failed)
 
     def program(self, schedule: Schedule) -> HostProgram | None:
-        """The program of a schedule which is one step of the host alone."""
+        """The program of a schedule which is one step of the host's interface, with nothing to fall back on."""
         actions = self.ready(schedule).actions
-        return actions[0].program if len(actions) == 1 and isinstance(actions[0].program, HostProgram) else None
+        if len(actions) != 1 or actions[0].fallback is not None:
+            return None
+        return actions[0].program if isinstance(actions[0].program, HostProgram) else None
 
     def close(self) -> None:
         """Give everything back."""
