@@ -146,6 +146,7 @@ class OnednnDevice(HostDevice):
     """The processor, as oneDNN uses it; its memory is the process's own. UnavailableError without the library."""
 
     def __init__(self) -> None:
+        super().__init__()
         library()
 
     def properties(self) -> DeviceProperties:

@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from heddle.core.errors import ArtifactError, BackendError
+from heddle.backends.onednn.device import OnednnDevice, OnednnProgram
+from heddle.core.errors import ArtifactError, BackendError, DeviceError
+from heddle.core.runtime.artifact import Artifact
 from onnx import helper
 
 import heddle
@@ -107,13 +109,34 @@ def test_a_region_alone_is_called_without_a_queue() -> None:
 
 
 def test_a_damaged_program_is_refused(tmp_path: Path) -> None:
-    from heddle.backends.onednn.device import OnednnDevice
-
     made, _ = layers(5, 8, 1)
     (step,) = heddle.compile(made, backends=["onednn"]).schedules[0].steps
     for meta in ({}, {"program": {"tensors": []}}, {"program": 3}):
         with pytest.raises(ArtifactError, match=r"onednn: the program is damaged.*; compile the model again"):
             OnednnDevice().load(replace(step.artifact, meta=meta))
+
+
+class Failing(OnednnDevice):
+    """Its programs report that their first primitive fails."""
+
+    def load(self, artifact: Artifact) -> OnednnProgram:
+        program = super().load(artifact)
+        program.function = lambda *arguments: 1
+        return program
+
+
+def test_a_failing_primitive_is_named() -> None:
+    made, inputs = layers(5, 8, 1)
+    with pytest.raises(DeviceError, match=r"backend 'onednn' on device 'onednn': primitive 1 \(reorder\) failed"):
+        heddle.compile(made, backends=["onednn"], devices={"onednn": Failing()})(inputs["x"])
+
+
+def test_the_host_makes_good_what_fails() -> None:
+    made, inputs = layers(5, 8, 1)
+    wanted = np.asarray(heddle.compile(made, backends=["host"])(inputs["x"])["y"])
+    compiled = heddle.compile(made, backends=["onednn"], devices={"onednn": Failing()}, on_fault="host")
+    np.testing.assert_allclose(np.asarray(compiled(inputs["x"])["y"]), wanted, atol=1e-5)
+    assert [fault.fault for fault in compiled.faults] == ["primitive 1 (reorder) failed"]
 
 
 HIDING = """
