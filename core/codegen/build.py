@@ -93,6 +93,7 @@ def compile_text(text: str, target: Target, explicit: bool = False) -> bytes:
 def _machine(target: Target) -> llvm.TargetMachine:
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
+    llvm.initialize_native_asmparser()  # inline assembly of intrinsics
     described = llvm.Target.from_triple(target.triple)
     return described.create_target_machine(
         cpu=target.cpu, features=target.feature_string, opt=3, reloc="pic", codemodel="small"

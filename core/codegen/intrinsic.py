@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 from heddle.core.codegen.affine import Affine, Axis, flatten, of_axis
 from heddle.core.codegen.emit import attributes
 from heddle.core.codegen.llvm import Function
@@ -14,12 +15,14 @@ from heddle.core.codegen.lower import Lowering, Step
 from heddle.core.codegen.target import Target
 from heddle.core.codegen.template import Argument, Functions, template
 from heddle.core.codegen.tensor import Compute, Load, load, rewrite, walk
-from heddle.core.codegen.values import Index, Type, Value
+from heddle.core.codegen.values import PTR, Index, Type, Value
 from heddle.core.errors import BackendError
 from heddle.core.ir import Graph, Names, TensorType, dtype_named
 from heddle.core.ir import Value as Tensor
 from heddle.core.ir.types import DType
 from heddle.core.ops.scalar import Expr, argument
+from heddle.core.runtime.artifact import JSON, Artifact
+from heddle.core.runtime.symbols import KEY
 from numpy.typing import NDArray
 
 _ELEMENTS = {
@@ -50,18 +53,37 @@ Emit = Callable[[Function, Matrix, Matrix, Matrix], None]
 
 
 @dataclass(frozen=True)
+class Symbol:
+    """An instruction that is a function of a library with C's calling convention, found when the code is loaded.
+
+    `void name(T *acc, int64_t acc_row, const A *a, int64_t a_row, int64_t a_column, const B *b, int64_t b_row, int64_t
+    b_column)` adds the product of one tile; steps are counted in elements, and those of `acc` along columns are 1. The
+    library is named as `dlopen` takes it; `""` means what the process has loaded already.
+    """
+
+    library: str
+    name: str
+
+    def emit(self, f: Function, address: Value, acc: Matrix, a: Matrix, b: Matrix) -> None:
+        """The call, through the address that loading has filled in."""
+        steps = [[f.index(step) for step in (matrix.rows, matrix.columns)] for matrix in (acc, a, b)]
+        (acc_row, _), a_steps, b_steps = steps
+        f.call_pointer(address, None, [acc.address, acc_row, a.address, *a_steps, b.address, *b_steps])
+
+
+@dataclass(frozen=True)
 class Intrinsic:
     """An instruction that, for all i < m and j < n, does `acc[i, j] = meaning(acc[i, j], a[i, k], b[k, j])` for k < k.
 
     `meaning` is an ordinary function of three scalars; loops that compute the same are found by unification with it.
-    `dtypes` are those of a, b and the accumulator. `dense` demands that the elements of b and of the accumulator are
-    neighbours along j.
+    `emit` writes it into the code, or is a function of a library. `dtypes` are those of a, b and the accumulator.
+    `dense` demands that the elements of b and of the accumulator are neighbours along j.
     """
 
     name: str
     tile: tuple[int, int, int]
     meaning: Callable[[Expr, Expr, Expr], Expr]
-    emit: Emit
+    emit: Emit | Symbol
     dtypes: tuple[str, str, str] = ("float32", "float32", "float32")
     dense: bool = True
 
@@ -80,10 +102,24 @@ class _Nest:
 
 @dataclass(eq=False)
 class Intrinsics:
-    """The strategy (see `compile_region`) that calls these intrinsics, the first that fits; `used` counts the calls."""
+    """The strategy (see `compile_region`) that calls these intrinsics, the first that fits; `used` counts the calls.
+
+    One object serves one region; `artifact` finishes what was compiled with it.
+    """
 
     known: Sequence[Intrinsic]
     used: dict[str, int] = field(default_factory=dict)
+    addresses: dict[Symbol, Tensor] = field(default_factory=dict)
+
+    def artifact(self, made: Artifact, backend: str) -> Artifact:
+        """A compiled region as a backend's artifact, with what was called, and what is to be found when it loads."""
+        symbols: dict[str, JSON] = {
+            table.name: [symbol.library, symbol.name]
+            for symbol, table in self.addresses.items()
+            if table.name in made.constants
+        }
+        noted: dict[str, JSON] = {"intrinsics": dict(self.used), **({KEY: symbols} if symbols else {})}
+        return replace(made, backend=backend, meta={**made.meta, **noted})
 
     def take(self, lowering: Lowering) -> bool:
         return False
@@ -93,10 +129,10 @@ class Intrinsics:
     ) -> list[Step]:
         made: list[Step] = []
         for step in steps:
-            made += self._improved(step, names, target)
+            made += self._improved(step, tables, names, target)
         return made
 
-    def _improved(self, step: Step, names: Names, target: Target) -> Sequence[Step]:
+    def _improved(self, step: Step, tables: dict[Tensor, NDArray[Any]], names: Names, target: Target) -> Sequence[Step]:
         folds = [e for e in walk(step.body) if e.op == "fold"] if type(step) is Compute else []
         if len({id(item) for item in folds}) != 1:
             return [step]
@@ -105,8 +141,19 @@ class Intrinsics:
             nest = fit(intrinsic, step, folds[0])
             if nest is not None:
                 self.used[intrinsic.name] = self.used.get(intrinsic.name, 0) + 1
-                return tiled(intrinsic, step, folds[0], nest, names, target)
+                address = self._address(intrinsic, tables, names)
+                return tiled(intrinsic, step, folds[0], nest, names, target, address)
         return [step]
+
+    def _address(self, intrinsic: Intrinsic, tables: dict[Tensor, NDArray[Any]], names: Names) -> Tensor | None:
+        """The constant that holds the address of a library's function; None for what is written into the code."""
+        if not isinstance(intrinsic.emit, Symbol):
+            return None
+        if intrinsic.emit not in self.addresses:
+            table = names.fresh(f"address.{intrinsic.emit.name}", TensorType(dtype_named("uint64"), (1,)))
+            self.addresses[intrinsic.emit] = table
+            tables[table] = np.zeros(1, np.uint64)
+        return self.addresses[intrinsic.emit]
 
 
 def fit(intrinsic: Intrinsic, step: Compute, fold: Expr) -> _Nest | None:
@@ -158,16 +205,24 @@ def _placed(
 
 
 def tiled(
-    intrinsic: Intrinsic, step: Compute, fold: Expr, nest: _Nest, names: Names, target: Target
+    intrinsic: Intrinsic,
+    step: Compute,
+    fold: Expr,
+    nest: _Nest,
+    names: Names,
+    target: Target,
+    address: Tensor | None = None,
 ) -> Sequence[Step]:
-    """The computation as loops around the intrinsic; what is done to the sum follows as a step of its own."""
+    """The computation as loops around the intrinsic; what is done to the sum follows as a step of its own.
+
+    `address` is the constant that holds the address of an intrinsic that is a library's function.
+    """
     shape = tuple(axis.extent for axis in step.axes)
     whole = step.body is fold and step.at is None
     sums = step.output if whole else names.fresh(f"{step.output.name}.sum", TensorType(fold.dtype, shape))
-    arguments = [Argument(nest.a.source), Argument(nest.b.source), Argument(sums)]
-    kernel = template(
-        sums, [nest.a.source, nest.b.source], arguments, _functions(intrinsic, step.axes, nest, target), node=step.node
-    )
+    read = [nest.a.source, nest.b.source, *([] if address is None else [address])]
+    arguments = [Argument(value) for value in (*read, sums)]
+    kernel = template(sums, read, arguments, _functions(intrinsic, step.axes, nest, target), node=step.node)
     if whole:
         return [kernel]
     summed = load(sums, *map(of_axis, step.axes))
@@ -184,7 +239,10 @@ def _functions(intrinsic: Intrinsic, outer: Sequence[Axis], nest: _Nest, target:
             steps[axis] = size
             size *= axis.extent
         a_steps, b_steps = (_steps(item, everything) or {} for item in (nest.a, nest.b))
-        f = Function(name, [("a", "ptr"), ("b", "ptr"), ("acc", "ptr")], attributes=attributes(target))
+        external = isinstance(intrinsic.emit, Symbol)
+        pointers = ("a", "b", *(("address",) if external else ()), "acc")
+        f = Function(name, [(pointer, "ptr") for pointer in pointers], attributes=attributes(target))
+        address = f.load(PTR, f["address"]) if external else None
         f.fill(f["acc"], 0, size * acc_type.bits // 8)
         tile = dict(zip((nest.m, nest.n, nest.k), intrinsic.tile, strict=True))
         with ExitStack() as loops:
@@ -196,12 +254,16 @@ def _functions(intrinsic: Intrinsic, outer: Sequence[Axis], nest: _Nest, target:
                     offset = f.plus(offset, f.times(index, steps.get(axis, 0)))
                 return Matrix(f.gep(f[key], offset, type), type, steps.get(rows, 0), steps.get(columns, 0))
 
-            intrinsic.emit(
-                f,
+            matrices = (
                 matrix("acc", acc_type, 0, steps, nest.m, nest.n),
                 matrix("a", a_type, _offset(nest.a).constant, a_steps, nest.m, nest.k),
                 matrix("b", b_type, _offset(nest.b).constant, b_steps, nest.k, nest.n),
             )
+            if isinstance(intrinsic.emit, Symbol):
+                assert address is not None
+                intrinsic.emit.emit(f, address, *matrices)
+            else:
+                intrinsic.emit(f, *matrices)
         return [f]
 
     return functions

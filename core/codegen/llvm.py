@@ -5,6 +5,7 @@ Index arithmetic accepts Python integers and folds them, so that code generators
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,6 +97,10 @@ class Function:
     def call_pointer(self, address: Value, result: Type | None, args: Sequence[Value]) -> Value:
         """Call the function at an address."""
         return self._call(address.text, result, args, (), "")
+
+    def assembly(self, code: str, constraints: str, result: Type | None, args: Sequence[Value]) -> Value:
+        """Inline assembly, as LLVM writes it: `"vaddps $2, $1, $0"`, `"=x,x,x"`; it may have effects of its own."""
+        return self._call(f"asm sideeffect {json.dumps(code)}, {json.dumps(constraints)}", result, args, (), "")
 
     def invoke(self, callee: Function, args: Sequence[Value]) -> Value:
         """Call a function of the same module."""

@@ -15,6 +15,7 @@ from heddle.core.runtime.artifact import Artifact
 from heddle.core.runtime.device import HOST_MEMORY, Buffer, Device, DeviceProperties, Event, Finished, MemorySpace
 from heddle.core.runtime.loader import load_shared, symbol
 from heddle.core.runtime.storage import aligned, placed
+from heddle.core.runtime.symbols import constants_of
 from numpy.typing import NDArray
 
 WORKSPACE_ALIGNMENT = 4096
@@ -55,7 +56,8 @@ class HostProgram:
         self.library = load_shared(artifact.code, artifact.backend)
         self.function = symbol(self.library, abi.ENTRY)
         self.function.restype = ctypes.c_int32  # type: ignore[attr-defined] # what ctypes calls a function
-        self._placed = [placed(artifact.constants[name]) for name in sorted(artifact.constants)]
+        constants = constants_of(artifact)
+        self._placed = [placed(constants[name]) for name in sorted(constants)]
         self.constants = (ctypes.c_void_p * max(1, len(self._placed)))(*map(_address, self._placed))
         self.services = _services()
         self.frames: list[Frame] = []

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from heddle.core.codegen import compile_region
-from heddle.core.codegen.intrinsic import Intrinsic, Intrinsics
+from heddle.core.codegen.build import Unit, shared_object
+from heddle.core.codegen.intrinsic import Intrinsic, Intrinsics, Symbol
+from heddle.core.codegen.llvm import Function, module
 from heddle.core.codegen.target import host
-from heddle.core.codegen.values import F32, I8, I32
+from heddle.core.codegen.values import F32, I8, I32, Type, constant
+from heddle.core.errors import ArtifactError
 from heddle.core.interpret import evaluate
 from heddle.core.ir import parse
 from heddle.core.ops.scalar import cast
@@ -41,7 +46,7 @@ WIDE = Intrinsic(
 def run(text, intrinsics, seed=0):
     graph = parse(text)
     strategy = Intrinsics(intrinsics)
-    program = HostProgram(compile_region(graph, host(), strategy))
+    program = HostProgram(strategy.artifact(compile_region(graph, host(), strategy), "test"))
     random = np.random.default_rng(seed)
     inputs = [np.asarray(random.integers(-9, 9, v.shape)).astype(v.dtype) for v in graph.inputs]
     outputs = [np.full(v.shape, 77, v.dtype) for v in graph.outputs]
@@ -87,3 +92,129 @@ def test_another_meaning_is_not_found():
     other = Intrinsic("other", (2, 4, 1), lambda acc, a, b: acc - a * b, rows)
     text = "graph (%a: float32[6,5], %b: float32[5,8]) -> (%y) {\n %y: float32[6,8] = MatMul(%a, %b)\n}"
     assert run(text, [other]) == {}
+
+
+def library(path):
+    """A vendor's shared object, made here: `vendor_tile`, a tile of 2 by 4 with one product each."""
+    steps = ("acc_row", "a_row", "a_column", "b_row", "b_column")
+    f = Function(
+        "vendor_tile",
+        [("acc", "ptr"), (steps[0], "i64"), ("a", "ptr"), (steps[1], "i64"), (steps[2], "i64"), ("b", "ptr"),
+         (steps[3], "i64"), (steps[4], "i64")],
+    )  # fmt: skip
+    right = f.load(F32.of(4), f["b"])
+    for row in range(2):
+        left = f.splat(f.load(F32, f.gep(f["a"], f.times(f["a_row"], row), F32)), 4)
+        place = f.gep(f["acc"], f.times(f["acc_row"], row), F32)
+        f.store(f.fma(left, right, f.load(F32.of(4), place)), place)
+    path.write_bytes(shared_object([Unit(module([f], host().triple), explicit=True)], ["vendor_tile"], host()))
+    return str(path)
+
+
+PRODUCTS = "graph (%a: float32[6,5], %b: float32[5,8]) -> (%y) {\n %y: float32[6,8] = MatMul(%a, %b)\n}"
+
+
+def external(where, name="vendor_tile"):
+    return Intrinsic("external", (2, 4, 1), lambda acc, a, b: acc + a * b, Symbol(where, name))
+
+
+def test_a_function_of_a_library(tmp_path):
+    where = library(tmp_path / "libvendor.so")
+    assert run(PRODUCTS, [external(where)]) == {"external": 1}
+
+
+def test_what_an_artifact_says_of_the_functions_that_it_calls(tmp_path):
+    where = library(tmp_path / "libvendor.so")
+    tiles = Intrinsics([external(where)])
+    two = """graph (%a: float32[4,4], %b: float32[4,4]) -> (%z) {
+      %y: float32[4,4] = MatMul(%a, %b)
+      %z: float32[4,4] = MatMul(%y, %b)
+    }"""
+    made = tiles.artifact(compile_region(parse(two), host(), tiles), "vendor")
+    assert (made.backend, made.meta["intrinsics"]) == ("vendor", {"external": 2})
+    assert list(made.meta["symbols"].values()) == [[where, "vendor_tile"]]
+    plain = Intrinsics([PRODUCT])
+    assert "symbols" not in plain.artifact(compile_region(parse(two), host(), plain), "vendor").meta
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        (
+            "library",
+            r"vendor: the code calls vendor_tile of \S*gone.so, which cannot be loaded: .*; "
+            "install the library, or name its folder in LD_LIBRARY_PATH",
+        ),
+        (
+            "function",
+            r"vendor: the code calls vendor_other, which \S*libvendor.so does not have; "
+            "install the version that the model was compiled for",
+        ),
+    ],
+)
+def test_a_library_or_function_that_is_missing_is_named(missing, message, tmp_path):
+    where = library(tmp_path / "libvendor.so")
+    wanted = external(str(tmp_path / "gone.so")) if missing == "library" else external(where, "vendor_other")
+    tiles = Intrinsics([wanted])
+    made = tiles.artifact(compile_region(parse(PRODUCTS), host(), tiles), "vendor")
+    with pytest.raises(ArtifactError, match=f"^{message}$"):
+        HostProgram(made)
+
+
+def test_symbols_that_are_no_symbols_are_refused(tmp_path):
+    tiles = Intrinsics([external(library(tmp_path / "libvendor.so"))])
+    made = tiles.artifact(compile_region(parse(PRODUCTS), host(), tiles), "vendor")
+    for symbols in ("all", {"address.vendor_tile": ["", 1]}, {"other": ["", "abs"]}):
+        with pytest.raises(ArtifactError, match="symbol"):
+            HostProgram(replace(made, meta={**made.meta, "symbols": symbols}))
+
+
+@pytest.mark.skipif(not (host().x86 and host().has("fma")), reason="the assembly is x86's")
+def test_inline_assembly():
+    def assembled(f, acc, a, b):
+        lanes = F32.of(4)
+        right = f.load(lanes, b.at(f, 0, 0))
+        for row in range(2):
+            left = f.splat(f.load(F32, a.at(f, row, 0)), 4)
+            place = acc.at(f, row, 0)
+            total = f.assembly("vfmadd231ps $2, $1, $0", "=x,x,x,0", lanes, [left, right, f.load(lanes, place)])
+            f.store(total, place)
+
+    product = Intrinsic("assembled", (2, 4, 1), lambda acc, a, b: acc + a * b, assembled)
+    assert run(PRODUCTS, [product]) == {"assembled": 1}
+
+
+@pytest.mark.skipif(not host().x86, reason="the intrinsic is x86's")
+def test_an_intrinsic_of_the_target():
+    def pairs(f, acc, a, b):
+        eight = Type("i16").of(8)
+        left = right = f.splat(constant(0, Type("i16")), 8)
+        for k in range(2):
+            left = f.insert(left, f.convert("sext", f.load(I8, a.at(f, 0, k)), Type("i16")), k)
+            right = f.insert(right, f.convert("sext", f.load(I8, b.at(f, k, 0)), Type("i16")), k)
+        assert left.type == eight
+        total = f.extract(f.call("llvm.x86.sse2.pmadd.wd", I32.of(4), (left, right)), 0)
+        place = acc.at(f, 0, 0)
+        f.store(f.add(f.load(I32, place), total), place)
+
+    meaning = WIDE.meaning
+    product = Intrinsic("pairs", (1, 1, 2), meaning, pairs, ("int8", "int8", "int32"), dense=False)
+    text = "graph (%a: int8[3,32], %b: int8[32,5]) -> (%y) {\n %y: int32[3,5] = MatMulInteger(%a, %b)\n}"
+    assert run(text, [product]) == {"pairs": 1}
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "attributes", "used"),
+    [
+        ("[1,3,8,8]", "[1,4,8,8]", "pads=[1,1,1,1]", {"product": 1}),
+        ("[2,3,8,7]", "[2,4,9,8]", "pads=[2,1,1,2]", {"product": 1}),
+        ("[1,3,15,8]", "[1,4,8,8]", "pads=[1,1,1,1], strides=[2,1]", {"product": 1}),
+        ("[1,3,8,8]", "[1,4,8,8]", "pads=[2,2,2,2], dilations=[2,2]", {"product": 1}),
+        ("[1,3,8,8]", "[1,4,8,8]", 'auto_pad="SAME_UPPER"', {"product": 1}),
+        ("[1,3,8,15]", "[1,4,8,8]", "pads=[1,1,1,1], strides=[1,2]", {}),
+        ("[1,3,8,7]", "[1,4,8,7]", "pads=[1,1,1,1]", {}),
+    ],
+)
+def test_convolutions_with_paddings(x, y, attributes, used):
+    text = f"graph (%x: float32{x}, %w: float32[4,3,3,3], %b: float32[4]) -> (%y) {{\n"
+    assert run(f"{text} %y: float32{y} = Conv(%x, %w, %b) {{{attributes}}}\n}}", [PRODUCT]) == used
