@@ -10,20 +10,20 @@ from heddle.core.errors import GraphError
 from heddle.core.ir import TensorType, Type, dtype_named
 from heddle.core.ir.types import UNKNOWN, Dim
 from heddle.core.ops.convolution import convolve
+from heddle.core.ops.dims import product, quotient, total
 from heddle.core.ops.registry import DTypeName, Operand, op, same_type
 from heddle.core.ops.scalar import widened
-from heddle.core.ops.slicing import total
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
 
 def _part(dim: Dim, parts: int | None) -> Dim:
-    return dim // parts if isinstance(dim, int) and parts else UNKNOWN
+    return quotient([dim], [parts]) if parts else UNKNOWN
 
 
 def _times(dim: Dim, by: int | None) -> Dim:
-    return dim * by if isinstance(dim, int) and by else UNKNOWN
+    return product([dim, by]) if by else UNKNOWN
 
 
 def attention_type(

@@ -8,9 +8,9 @@ import numpy as np
 from heddle.core.ir import TensorType, Type, tensor
 from heddle.core.ir.types import UNKNOWN, Dim
 from heddle.core.ops import indexing, sorting
+from heddle.core.ops.dims import product
 from heddle.core.ops.registry import Operand, op
 from heddle.core.ops.shapes import axis_of, scalar_of, with_dims
-from heddle.core.ops.symbols import product
 from heddle.core.runtime import turns
 from numpy.typing import NDArray
 

@@ -9,8 +9,9 @@ import numpy as np
 from heddle.core.errors import GraphError
 from heddle.core.ir import TensorType, Type, tensor
 from heddle.core.ir.types import UNKNOWN, Dim
+from heddle.core.ops.dims import product, quotient
 from heddle.core.ops.registry import Operand, broadcast, op, same_type
-from heddle.core.ops.shapes import Dims, axes_of, axis_of, ints, length_of, unknown, with_dims
+from heddle.core.ops.shapes import axes_of, axis_of, ints, length_of, unknown, with_dims
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -79,7 +80,7 @@ def _quotient(data: Operand, target: tuple[int, ...], rest: list[Dim], given: li
         if divisor == 0 or known % divisor:
             raise GraphError(f"Reshape: {data.type} does not have the elements of {list(target)}")
         return known // divisor
-    return symbols[0] if len(symbols) == 1 and known == divisor else UNKNOWN
+    return quotient(rest, given)
 
 
 @op("Reshape", infer=reshape_type)
@@ -94,15 +95,6 @@ def flatten_type(input: Operand, *, axis: int) -> Type:
         return with_dims(input.tensor, unknown(2))
     at = axis if axis == len(input.dims) else axis_of("Flatten", axis, len(input.dims))
     return with_dims(input.tensor, (product(input.dims[:at]), product(input.dims[at:])))
-
-
-def product(dims: Dims) -> Dim:
-    """The product of dimensions, as far as it has a name."""
-    known = math.prod(dim for dim in dims if isinstance(dim, int))
-    symbols = [dim for dim in dims if isinstance(dim, str)]
-    if not symbols:
-        return known
-    return symbols[0] if len(symbols) == 1 and known == 1 else UNKNOWN
 
 
 @op("Flatten", infer=flatten_type)

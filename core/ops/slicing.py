@@ -9,6 +9,7 @@ import numpy as np
 from heddle.core.errors import GraphError
 from heddle.core.ir import Type
 from heddle.core.ir.types import UNKNOWN, Dim
+from heddle.core.ops.dims import difference, product, total
 from heddle.core.ops.registry import Operand, op, same_type
 from heddle.core.ops.shapes import Dims, axes_of, axis_of, ints, known_ints, length_of, merged, unknown, with_dims
 from numpy.typing import NDArray
@@ -46,8 +47,8 @@ def _sliced(dim: Dim, start: int | None, end: int | None, step: int | None) -> D
         return UNKNOWN
     if isinstance(dim, int):
         return len(range(dim)[slice_of(dim, start, end, step)])
-    if step == 1 and start == 0 and end >= FAR:
-        return dim
+    if step == 1 and start >= 0 and end >= FAR:
+        return difference(dim, start)
     same_side = (start >= 0) == (end >= 0)
     return 0 if step > 0 and same_side and start >= end else UNKNOWN
 
@@ -90,15 +91,6 @@ def concat_type(*inputs: Operand, axis: int) -> Type:
     dims = merged("Concat", others)
     assert dims is not None
     return with_dims(types[0], (*dims[:at], total(along), *dims[at + 1 :]))
-
-
-def total(dims: list[Dim]) -> Dim:
-    """The sum of dimensions, as far as it has a name."""
-    symbols = [dim for dim in dims if isinstance(dim, str)]
-    known = sum(dim for dim in dims if isinstance(dim, int))
-    if not symbols:
-        return known
-    return symbols[0] if len(symbols) == 1 and known == 0 else UNKNOWN
 
 
 @op("Concat", infer=concat_type)
@@ -157,7 +149,7 @@ def pad_type(data: Operand, pads: Operand, constant_value: Operand | None, axes:
 
 def grown(dim: Dim, by: int) -> Dim:
     """A dimension made larger by a number."""
-    return dim + by if isinstance(dim, int) else dim if by == 0 else UNKNOWN
+    return dim + by if isinstance(dim, int) else total([dim, by]) if by >= 0 else difference(dim, -by)
 
 
 def _padding(rank: int, pads: tuple[int, ...], axes: Sequence[int]) -> tuple[list[int], list[int]]:
@@ -229,7 +221,7 @@ def tile_type(input: Operand, repeats: Operand) -> Type:
 
 def scaled(dim: Dim, by: int) -> Dim:
     """A dimension repeated a number of times."""
-    return dim * by if isinstance(dim, int) else dim if by == 1 else 0 if by == 0 else UNKNOWN
+    return product([dim, by])
 
 
 @op("Tile", infer=tile_type)

@@ -2,58 +2,22 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from heddle.core.ir import Dim, Node, TensorType, Value
 from heddle.core.ir.types import UNKNOWN
+from heddle.core.ops.dims import difference, product, quotient, total
 from heddle.core.ops.registry import attributes_of
 from numpy.typing import NDArray
 
 Dims = tuple[Dim, ...]
 Lookup = Callable[[Value | None], Dims | None]
 
-_FACTOR = re.compile(r"[A-Za-z_][\w.]*|\d+")
-
-
 def as_array(dims: Sequence[Dim], like: Value) -> NDArray[Any]:
     """Dimensions that are all sizes, as the array of this value."""
     return np.array(dims, like.dtype).reshape(like.shape)
-
-
-def product(factors: Sequence[Dim]) -> Dim:
-    """The product of dimensions in its one spelling: `4*N*S`."""
-    sizes, names = _factors(factors)
-    if sizes == 0:
-        return 0
-    if UNKNOWN in names:
-        return UNKNOWN
-    return "*".join([*([str(sizes)] if sizes != 1 else []), *sorted(names)]) if names else sizes
-
-
-def quotient(total: Sequence[Dim], divisors: Sequence[Dim]) -> Dim:
-    """The product of `total` divided by the product of `divisors`; unknown unless it divides for certain."""
-    above, names = _factors(total)
-    below, gone = _factors(divisors)
-    for name in gone:
-        if name not in names or name == UNKNOWN:
-            return UNKNOWN
-        names.remove(name)
-    if below == 0 or above % below:
-        return UNKNOWN
-    return product([above // below, *names])
-
-
-def _factors(dims: Sequence[Dim]) -> tuple[int, list[str]]:
-    """The integer factor and the names of a product."""
-    parts = [part for dim in dims for part in (dim.split("*") if isinstance(dim, str) else [dim])]
-    if any(isinstance(part, str) and part != UNKNOWN and not _FACTOR.fullmatch(part) for part in parts):
-        parts = list(dims)
-    sizes = [int(part) for part in parts if isinstance(part, int) or part.isdigit()]
-    return math.prod(sizes), [part for part in parts if isinstance(part, str) and not part.isdigit()]
 
 
 # -- the values of shape computations ------------------------------------------------------------------------------
@@ -143,13 +107,13 @@ def _arithmetic(apply: Callable[[Dim, Dim], Dim]) -> Callable[[Node, Lookup], Di
 def _add(a: Dim, b: Dim) -> Dim:
     if isinstance(a, int) and isinstance(b, int):
         return a + b
-    return a if b == 0 else b if a == 0 else UNKNOWN
+    if any(isinstance(number, int) and number < 0 for number in (a, b)):
+        return difference(a, -b) if isinstance(b, int) else difference(b, -a) if isinstance(a, int) else UNKNOWN
+    return total([a, b])
 
 
 def _subtract(a: Dim, b: Dim) -> Dim:
-    if isinstance(a, int) and isinstance(b, int):
-        return a - b
-    return a if b == 0 else 0 if a == b != UNKNOWN else UNKNOWN
+    return _add(a, -b) if isinstance(b, int) else difference(a, b)
 
 
 def _multiply(a: Dim, b: Dim) -> Dim:

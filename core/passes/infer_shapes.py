@@ -11,6 +11,7 @@ from heddle.core.ir import Dim, Graph, Node, TensorType, Type, Value
 from heddle.core.ir.graph import Array
 from heddle.core.ir.types import UNKNOWN
 from heddle.core.ops import OPERATORS
+from heddle.core.ops.dims import bound
 from heddle.core.ops.inference import Inference, merged_type
 from heddle.core.passes.sweep import with_values
 
@@ -88,14 +89,7 @@ def _bound(type: Type, symbols: Mapping[str, Dim]) -> Type:
         return replace(type, element=_bound(type.element, symbols))
     if type.dims is None:
         return type
-    return TensorType(type.dtype, tuple(_bound_dim(dim, symbols) for dim in type.dims))
-
-
-def _bound_dim(dim: Dim, symbols: Mapping[str, Dim]) -> Dim:
-    """A size for a symbol; a product of symbols is not kept: it is inferred anew."""
-    if isinstance(dim, int) or dim in symbols:
-        return symbols.get(dim, dim) if isinstance(dim, str) else dim
-    return UNKNOWN if "*" in dim and symbols else dim
+    return TensorType(type.dtype, tuple(bound(dim, symbols) for dim in type.dims))
 
 
 def _typed(graph: Graph, inputs: Sequence[Value], inference: Inference, depth: int) -> Graph:

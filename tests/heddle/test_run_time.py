@@ -462,6 +462,12 @@ def test_the_same_file_twice(tmp_path):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
+def test_a_cache_that_grows_by_one_has_a_known_shape():
+    exe = heddle.compile(model("m (float[1,past,4] k, float[1,1,4] n) => (float[] y) { y = Concat<axis=1>(k, n) }"))
+    assert [str(spec) for spec in exe.outputs] == ["float32[1,past+1,4]"]
+    assert exe(np.ones((1, 3, 4), F32), np.ones((1, 1, 4), F32))["y"].shape == (1, 4, 4)
+
+
 def test_a_model_that_is_compiled_at_once_has_no_stages():
     text = (
         "m (float[2,3,4] x) => (float[] y) { s = Shape<end=1>(x) one = Constant<value_ints=[-1]>() "

@@ -140,14 +140,14 @@ def contradiction(type: Type, value: Any) -> str | None:
     if type.dims is None:
         return None
     fits = len(type.dims) == value.ndim and all(
-        dim in ("?", size) or product_of(str(dim)) == size for dim, size in zip(type.dims, value.shape, strict=True)
+        dim in ("?", size) or size_of(str(dim)) == size for dim, size in zip(type.dims, value.shape, strict=True)
     )
     return None if fits else f"{type}, but its shape is {value.shape}"
 
 
-def product_of(dim: str) -> int:
-    """The size of a product of sizes and of symbols that tell theirs: `2*n3`."""
-    return math.prod(int(factor.removeprefix("n")) for factor in dim.split("*"))
+def size_of(dim: str) -> int:
+    """The size of a sum of products of sizes and of symbols that tell theirs: `2*n3+1`."""
+    return sum(math.prod(int(factor.removeprefix("n")) for factor in term.split("*")) for term in dim.split("+"))
 
 
 @pytest.mark.parametrize("op", [name for name in OPERATORS if name not in UNTESTED])
