@@ -31,7 +31,7 @@ RECORD = "[2 x i64] zeroinitializer, align 16"
 # Fields of a team by their bytes; what different threads write lies in lines of its own.
 _STATE, _NEXT, _BELL, _SLEEPERS = 0, 128, 256, 260
 _JOB, _FRAME, _COUNT, _MOST, _MODES = 384, 392, 400, 408, 416
-_CREDIT, _ALONE_UNTIL = 448, 456
+_CREDIT, _ALONE_UNTIL, _PENANCE, _GOOD = 448, 456, 464, 472
 
 # The state: how many helpers are at the job, whether it may be joined, whether the caller sleeps until they are done,
 # and the job's number.
@@ -40,8 +40,10 @@ _WITHIN, _OPEN, _WAITING, _JOB_SHIFT = 0xFF, 0x100, 0x200, 10
 _PATIENCE = 3000
 """How often a thread looks before it sleeps; on most processors a look takes some ten nanoseconds."""
 
-_PENANCE = 100
-"""After a loss the caller works alone for so many times as long."""
+_PENANCES = 32, 256
+"""After a loss the caller works alone for so many times as long: the first time, and at most. It doubles with every
+loss, and is halved again after so many jobs without one:"""
+_TRUSTED = 256
 _MEMORY = 64
 """Over about so many jobs savings count, so that good times do not hide bad ones for long."""
 
@@ -143,9 +145,18 @@ def _settle(f: Function, team: Value, gain: Value, now: Value) -> None:
     credit = f.add(f.sub(before, f.binary("sdiv", before, constant(_MEMORY, I64))), gain)
     loss = f.compare("slt", credit, constant(0, I64))
     f.store(f.select(loss, constant(0, I64), credit), account)
+    least, most = (constant(penance, I64) for penance in _PENANCES)
+    penance = f.intrinsic("umax", f.load(I64, _at(f, team, _PENANCE)), least)
+    good = f.add(f.load(I64, _at(f, team, _GOOD)), constant(1, I64))
     with f.when(loss):
-        alone = f.mul(f.neg(credit), constant(_PENANCE, I64))
-        f.store(f.add(now, alone), _at(f, team, _ALONE_UNTIL))
+        f.store(f.add(now, f.mul(f.neg(credit), penance)), _at(f, team, _ALONE_UNTIL))
+        f.store(f.intrinsic("umin", f.add(penance, penance), most), _at(f, team, _PENANCE))
+        f.store(constant(0, I64), _at(f, team, _GOOD))
+        f.give()
+    trusted = f.compare("ugt", good, constant(_TRUSTED, I64))
+    half = f.binary("lshr", penance, constant(1, I64))
+    f.store(f.select(trusted, half, penance), _at(f, team, _PENANCE))
+    f.store(f.select(trusted, constant(0, I64), good), _at(f, team, _GOOD))
 
 
 def _help(target: Target) -> Function:
