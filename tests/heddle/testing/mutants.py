@@ -30,15 +30,31 @@ SWAPS = {
 }  # fmt: skip
 FUNCTIONS = {"library": ("library_convolve", "compile", "prepare", "call"), "codegen": ("compile", "prepare", "call")}
 
-EQUIVALENT: tuple[tuple[str, str], ...] = (
+_SUM = (
+    "np.concatenate(parts, axis=-1).transpose(0, 3, 1, 2) + b.res"
+    " -> b.reshape(1, -1, 1, 1) + np.concatenate(parts, axis=-1).tran"
+)
+_COMMUTES = "sums and products of two numbers commute"
+_WIDER = "the machine computes every dtype of the operator as the reference does"
+
+EQUIVALENT: tuple[tuple[str, str, str], ...] = (
+    ("codegen", "add -1.27: [dtype('x').equals('float32')] -> []", _WIDER),
+    ("codegen", "sub -1.27: [dtype('x').equals('float32')] -> []", _WIDER),
+    ("codegen", "mul -1.27: [dtype('x').equals('float32')] -> []", _WIDER),
+    ("codegen", "compile 7.43: 0 -> 1", "the number beside an arithmetic opcode is read by nobody"),
+    ("library", "library_convolve 3.13: (size - 1) * step + 1 -> 1 + (size - 1) * step", _COMMUTES),
+    ("library", "library_convolve 3.13: (size - 1) * step -> step * (size - 1)", _COMMUTES),
+    ("library", f"library_convolve 10.11: {_SUM}", _COMMUTES),
+    ("library", "library_convolve 10.80: 1 -> 2", "numpy takes any negative size for the open one"),
     (
         "library",
-        "line 23: np.concatenate(parts, axis=-1).transpose(0, 3, 1, 2) + b.res -> b.reshape(1, -1, 1, 1) + np.concatenate(parts, axis=-1).tran",
-    ),  # noqa: E501
-    ("library", "line 16: (size - 1) * step -> step * (size - 1)"),
-    ("library", "line 47: ('strides', 'pads', 'dilations', 'group') -> ('group', 'dilations', 'pads', 'strides')"),
+        "compile 2.63: ('strides', 'pads', 'dilations', 'group') -> ('group', 'dilations', 'pads', 'strides')",
+        "settings are found by their names",
+    ),
+    ("library", "call 2.16: 0 -> -1", "there is one output, the first and the last"),
+    ("library", "call 2.50: 0 -> -1", "there is one input, the first and the last"),
 )
-"""Changes that change nothing (sums and products commute, names are looked up): the backend, and the change as told."""
+"""Changes that change nothing: the backend, the change as it is told, and why; `equivalence.py` proves each."""
 
 
 def sources() -> dict[str, str]:
@@ -52,7 +68,8 @@ def sources() -> dict[str, str]:
 def mutants(source: str, functions: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     """Every mutant of some functions of a source: what was changed, and the text after it."""
     tree = ast.parse(source)
-    places = []
+    original = ast.unparse(tree)
+    places: list[tuple[ast.FunctionDef, ast.AST]] = []
     for function in ast.walk(tree):
         if isinstance(function, ast.FunctionDef) and function.name in functions:
             names = [argument.arg for argument in function.args.args if argument.arg != "self"]
@@ -60,19 +77,26 @@ def mutants(source: str, functions: tuple[str, ...]) -> Iterator[tuple[str, str]
                 for node in ast.walk(statement):
                     if isinstance(node, ast.Name) and node.id in names and len(names) > 1:
                         node.other = names[(names.index(node.id) + 1) % len(names)]
-                    places.append(node)
+                    places.append((function, node))
         if isinstance(function, ast.FunctionDef):  # a pattern without one of its conditions takes what it must not
             conditions = [k.value for d in function.decorator_list for k in getattr(d, "keywords", ())]
-            places += [found for found in conditions if isinstance(found, ast.List)]
-    for number, node in enumerate(places):
+            places += [(function, found) for found in conditions if isinstance(found, ast.List)]
+    for function, node in places:
         for change in range(_changes(node)):
             memo: dict[int, ast.AST] = {}
             fresh = copy.deepcopy(tree, memo)
-            target = memo[id(places[number])]
-            told = f"line {getattr(node, 'lineno', '?')}: {ast.unparse(node)[:60]}"
+            target = memo[id(node)]
+            told = f"{_place(function, node)}: {ast.unparse(node)[:60]}"
             _mutate(target, change)
             text = ast.unparse(ast.fix_missing_locations(fresh))
-            yield f"{told} -> {ast.unparse(target)[:60]}", text
+            if text != original:  # two equal operands in another order are no mutant
+                yield f"{told} -> {ast.unparse(target)[:60]}", text
+
+
+def _place(function: ast.FunctionDef, node: ast.AST) -> str:
+    """Where a node is, counted from its function's first line, so that it stays when others change."""
+    line, column = getattr(node, "lineno", function.lineno), getattr(node, "col_offset", 0)
+    return f"{function.name} {line - function.lineno}.{column}"
 
 
 def _changes(node: ast.AST) -> int:
@@ -125,18 +149,24 @@ def _mutate(node: ast.AST, change: int) -> None:
         node.elts = node.elts[::-1]
 
 
-def caught(text: str, cases: int = 60) -> str:
-    """How the kit catches a backend given as text; nothing when it does not."""
+def load(text: str) -> tuple[ModuleType, heddle.Backend, Device]:
+    """A backend given as text: its module, the backend, its device."""
     module = ModuleType("mutant")
     sys.modules["mutant"] = module
+    exec(compile(text, "mutant", "exec"), vars(module))
+    classes = [value for value in vars(module).values() if isinstance(value, type)]
+    (device,) = [c for c in classes if issubclass(c, Device) and c.__module__ == "mutant"]
+    (backend,) = [c for c in classes if issubclass(c, heddle.Backend) and c.__module__ == "mutant"]
+    return module, backend(), device()
+
+
+def caught(text: str, cases: int = 60) -> str:
+    """How the kit catches a backend given as text; nothing when it does not."""
     try:
-        exec(compile(text, "mutant", "exec"), vars(module))
-        classes = [value for value in vars(module).values() if isinstance(value, type)]
-        (device,) = [c for c in classes if issubclass(c, Device) and c.__module__ == "mutant"]
-        (backend,) = [c for c in classes if issubclass(c, heddle.Backend) and c.__module__ == "mutant"]
+        _, backend, device = load(text)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            report = Kit(cases, shrinking=0).test(backend(), devices={backend.name: device()}, timeout=5)
+            report = Kit(cases, shrinking=0).test(backend, devices={backend.name: device}, timeout=5)
     except Exception as error:
         return f"raises {type(error).__name__}"
     return "; ".join(score.verdict for score in report.scores if not score.ok)
