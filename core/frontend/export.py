@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from heddle.core.errors import GraphError
@@ -10,7 +10,7 @@ from heddle.core.frontend.bodies import capture_count
 from heddle.core.frontend.tensors import tensor_proto
 from heddle.core.frontend.types import ENUM_ATTRIBUTES, element_number, type_proto
 from heddle.core.ir import Graph, Node, OptionalType, SequenceType, TensorType, Value
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto, defs, helper
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, ValueInfoProto, defs, helper
 
 
 def export_model(graph: Graph, producer: str = "heddle") -> ModelProto:
@@ -18,11 +18,44 @@ def export_model(graph: Graph, producer: str = "heddle") -> ModelProto:
 
     Names of inputs and outputs are kept.
     """
+    proto = _Exporter().graph(graph, {})
+    return helper.make_model(proto, opset_imports=_imports(graph), producer_name=producer)
+
+
+def export_regions(graph: Graph, regions: Sequence[tuple[str, Graph]], producer: str = "heddle") -> ModelProto:
+    """A graph that was divided into regions, as a model whose nodes are the regions: for viewers.
+
+    `regions` are the name of the backend and the body of each, in order. Each is a function of the domain of its
+    backend, `heddle.vta`, whose body is the region's; its weights are passed to it.
+    """
+    constants = dict(graph.constants)
+    functions, nodes = [], []
+    for backend, body in regions:
+        constants |= body.constants
+        domain, name = f"heddle.{backend}", body.name.replace(".", "_")
+        reads = [value.name for value in (*body.inputs, *body.constants)]
+        gives = [value.name for value in body.outputs]
+        inner = [node_proto(node) for node in body.nodes]
+        functions.append(helper.make_function(domain, name, reads, gives, inner, _imports(body)))
+        nodes.append(helper.make_node(name, reads, gives, body.name, domain=domain))
+    crossing = {value: None for _, body in regions for value in body.outputs if value not in graph.outputs}
+    proto = helper.make_graph(
+        nodes,
+        graph.name or "graph",
+        [helper.make_value_info(value.name, type_proto(value.type)) for value in graph.inputs],
+        [helper.make_value_info(value.name, type_proto(value.type)) for value in graph.outputs],
+        [tensor_proto(array, value.name) for value, array in constants.items()],
+        value_info=[helper.make_value_info(value.name, type_proto(value.type)) for value in crossing],
+    )
+    imports = _imports(graph) + [helper.make_opsetid(f"heddle.{name}", 1) for name in sorted({b for b, _ in regions})]
+    return helper.make_model(proto, opset_imports=imports, producer_name=producer, functions=functions)
+
+
+def _imports(graph: Graph) -> list[OperatorSetIdProto]:
+    """The newest opset of each domain whose operators a graph uses."""
     domains = sorted({node.op.rpartition(".")[0] for inner in graph.walk() for node in inner.nodes} - {""})
     imports = [helper.make_opsetid("", defs.onnx_opset_version())]
-    imports += [helper.make_opsetid(domain, _domain_version(domain)) for domain in domains]
-    proto = _Exporter().graph(graph, {})
-    return helper.make_model(proto, opset_imports=imports, producer_name=producer)
+    return imports + [helper.make_opsetid(domain, _domain_version(domain)) for domain in domains]
 
 
 def node_proto(node: Node) -> NodeProto:

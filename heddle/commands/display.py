@@ -18,6 +18,7 @@ from rich.text import Text
 from heddle.core.dtypes import dtype_name
 from heddle.core.errors import HeddleError
 from heddle.core.files import write_whole
+from heddle.core.frontend.export import export_regions
 from heddle.core.runtime.memory import MemoryUse
 from heddle.core.runtime.summary import Summary
 from heddle.outline import Outline
@@ -112,9 +113,20 @@ def numbers(arrays: Iterable[tuple[str, NDArray[Any]]]) -> dict[str, dict[str, A
 
 def write_page(path: Path, model: Path, explanation: Explanation | Outline) -> None:
     """Write the explanation of a model as one page for a browser."""
+    write_whole(path, page(_of_one_plan(model, explanation)))
+
+
+def write_regions(path: Path, model: Path, explanation: Explanation | Outline) -> None:
+    """Write an ONNX model whose nodes are the regions of a plan."""
+    plan = _of_one_plan(model, explanation).plan
+    regions = [(region.backend, region.body) for region in plan.regions]
+    write_whole(path, export_regions(plan.inline(), regions).SerializeToString())
+
+
+def _of_one_plan(model: Path, explanation: Explanation | Outline) -> Explanation:
     if not isinstance(explanation, Explanation):
-        raise HeddleError(f"{model}: it is compiled part by part, and a page shows one plan; use heddle explain --json")
-    write_whole(path, page(explanation))
+        raise HeddleError(f"{model}: it is compiled part by part, and a file shows one plan; use heddle explain --json")
+    return explanation
 
 
 @contextmanager

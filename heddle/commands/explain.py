@@ -9,7 +9,7 @@ import typer
 
 import heddle
 from heddle.commands import arguments
-from heddle.commands.display import OUT, print_json, write_page
+from heddle.commands.display import OUT, print_json, write_page, write_regions
 
 
 def command(
@@ -22,6 +22,10 @@ def command(
     exclude: arguments.Exclusions = None,
     strict: arguments.Strict = False,
     report: Annotated[Path | None, typer.Option(help="Write a page for a browser to this .html file.")] = None,
+    onnx: Annotated[
+        Path | None,
+        typer.Option(help="Write an ONNX model for viewers, in which each region is a function of its backend."),
+    ] = None,
     json: arguments.AsJson = False,
 ) -> None:
     """Show which backend would compute which node of a model and why, what blocks the others, what would help most.
@@ -36,6 +40,8 @@ def command(
         heddle explain model.onnx --backends vta,host --report plan.html
 
         heddle explain model.onnx --backends vta,host --place cost --json
+
+        heddle explain model.onnx --backends vta,host --onnx regions.onnx
     """
     explanation = heddle.explain(
         model,
@@ -47,6 +53,8 @@ def command(
     )
     if report is not None:
         write_page(report, model, explanation)
+    if onnx is not None:
+        write_regions(onnx, model, explanation)
     if json:
         print_json(explanation.to_json())
         return
