@@ -106,7 +106,8 @@ class Lowering:
         zero = clears or 0
         source = tensor_of(view, 1.0, zero, unsigned)
         target = tensor_of(result, 1.0, zero - less, unsigned and not signed)
-        same = unchanged(source, target.zero_point, target.low, target.high)
+        lanes = 0 if clears is None else view.blocks * self.lanes
+        same = unchanged(source, target.zero_point, target.low, target.high, lanes)
         self.add(Copy(result.memory, source, target, same, clears=clears is not None), ())
 
     def _memory(self, value: Value) -> str:

@@ -46,10 +46,12 @@ def uniform(match: Match, output: Tensor, ratio: float, bias: int) -> Scaling:
     return scaling(match, output, np.full(output.channels, ratio), np.full(output.channels, bias, np.int64))
 
 
-def unchanged(source: Tensor, zero_point: int, low: int, high: int) -> Scaling:
-    """A drain that gives what it gets, but for another zero point."""
-    channels = source.channels
-    return Scaling(
-        np.full(channels, -source.zero_point, np.int32), np.full(channels, 1 << 30, np.int64),
-        np.full(channels, 30, np.int64), zero_point, low, high,
-    )  # fmt: skip
+def unchanged(source: Tensor, zero_point: int, low: int, high: int, lanes: int = 0) -> Scaling:
+    """A drain that gives what it gets, but for another zero point, which all further channels up to `lanes` get."""
+    channels, more = source.channels, max(lanes - source.channels, 0)
+
+    def each(value: int) -> NDArray[np.int64]:
+        return np.pad(np.full(channels, value, np.int64), (0, more))
+
+    bias = each(-source.zero_point).astype(np.int32)
+    return Scaling(bias, each(1 << 30), each(30), zero_point, low, high)

@@ -53,7 +53,7 @@ def rounded(value: Ints, shift: Ints | int) -> Ints:
 
 def _scale(scaling: Scaling, total: Ints) -> Ints:
     def channels(array: Ints) -> Ints:
-        return array.astype(np.int64)[None, :, None, None]
+        return array.astype(np.int64)[None, : total.shape[1], None, None]
 
     value = (total + channels(scaling.bias)) * channels(scaling.multiplier)
     return np.clip(rounded(value, channels(scaling.shift)) + scaling.zero_point, scaling.low, scaling.high)
