@@ -19,8 +19,10 @@ from heddle.backends.llvm.fusion import (
     wideners_into_readers,
 )
 from heddle.backends.llvm.layouts import Layouts, accepts_tail
-from heddle.backends.llvm.normalizations import rows_of, take_rows
+from heddle.backends.llvm.normalizations import take_normalization
 from heddle.backends.llvm.products import kernel_of, match_product
+from heddle.backends.llvm.rows import rows_of
+from heddle.backends.llvm.selections import take_selection
 from heddle.core.codegen.lower import Lowering, Step
 from heddle.core.codegen.target import Target
 from heddle.core.codegen.template import Template
@@ -39,7 +41,8 @@ class Kernels:
 
     def take(self, lowering: Lowering) -> bool:
         taken = take_dequantized(lowering, self.dequantized) or take_sliding(lowering, self.dequantized)
-        return taken or take_dot(lowering, self.dequantized) or take_rows(lowering)
+        taken = taken or take_dot(lowering, self.dequantized)
+        return taken or take_normalization(lowering) or take_selection(lowering)
 
     def improve(
         self, graph: Graph, steps: Sequence[Step], tables: dict[Value, NDArray[Any]], names: Names, target: Target
@@ -60,7 +63,7 @@ class Kernels:
 def _kernel(step: Step, tables: dict[Value, NDArray[Any]], names: Names, target: Target, choices: Choices) -> Step:
     if not isinstance(step, Compute) or isinstance(step, Template):
         return step
-    return rows_of(step, target) or kernel_of(step, tables, names, target, choices) or step
+    return rows_of(step, names, target) or kernel_of(step, tables, names, target, choices) or step
 
 
 def _is_sliding(step: Compute) -> bool:
