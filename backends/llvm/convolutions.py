@@ -87,9 +87,13 @@ def take_sliding(op: Lowering, known: dict[Value, Dequantized]) -> bool:
     x = op.operand(0)
     if op.node.op == "QLinearConv":
         return _take_qlinear_conv(op)
-    if x is None or x.dtype != F32 or len(x.shape) != 4 or 0 in x.shape or 0 in op.output.shape:
+    if x is None or x.dtype != F32 or 0 in x.shape or 0 in op.output.shape:
         return False
     if any(value is not None for value in op.node.outputs[1:]):
+        return False
+    if op.node.op == "Conv" and len(x.shape) == 3:
+        return _take_row_conv(op)
+    if len(x.shape) != 4:
         return False
     if op.node.op == "Conv":
         return _take_conv(op, known)
@@ -132,6 +136,23 @@ def _take_conv(op: Lowering, known: dict[Value, Dequantized]) -> bool:
         _add(op, Sliding("conv", x.source, made, group, w.source, quantized=form), op.operand(2))
     else:
         _add(op, Sliding("conv", op[0], made, group, op[1]), op.operand(2))
+    return True
+
+
+def _take_row_conv(op: Lowering) -> bool:
+    """A convolution along one axis, as one over an image of a single row."""
+    weights = op.known(1)
+    if weights is None:
+        return False
+    (n, channels, width), (_, filters, ends) = op[0].shape, op.output.shape
+    window = window_of(op, weights.shape[2:], (width,))
+    (kernel,), (stride,), (dilation,), (before,) = window.kernel, window.strides, window.dilations, window.before
+    made = Window((1, kernel), (1, stride), (1, dilation), (0, before))
+    image = op.view(op.fresh("row", F32, (n, channels, 1, width)), op[0])
+    result = op.fresh("rows", F32, (n, filters, 1, ends))
+    sliding = Sliding("conv", image, made, op.attrs["group"], op.table("filters", np.expand_dims(weights, 2)))
+    _add(op, sliding, op.operand(2), output=result)
+    op.view(op.output, result)
     return True
 
 
@@ -198,8 +219,10 @@ def _add(
     bias: Value | None = None,
     known: Dequantized | None = None,
     after: Callable[[Expr], Expr] = lambda value: value,
+    output: Value | None = None,
 ) -> None:
-    axes = tuple(only_axis(fresh_axis(size, name)) for size, name in zip(op.output.shape, "ncyx", strict=True))
+    output = output or op.output
+    axes = tuple(only_axis(fresh_axis(size, name)) for size, name in zip(output.shape, "ncyx", strict=True))
     where = [position(of_axis(axis)) for axis in axes]
     dtype = F32 if known is None else known.source.dtype
     body = Expr("contraction", dtype, (load(sliding.source, 0, 0, 0, 0), *where), sliding)
@@ -207,7 +230,7 @@ def _add(
         body = cast(cast(body, "int32") - int(known.zero_point.reshape(())), F32) * float(known.scale.reshape(()))
     if bias is not None:
         body = body + load(bias, of_axis(axes[1]))
-    op.add(Compute(op.output, axes, after(body), node=op.label))
+    op.add(Compute(output, axes, after(body), node=op.label))
 
 
 def _pair(sizes: tuple[int, ...]) -> tuple[int, int]:

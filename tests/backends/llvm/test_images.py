@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from heddle.backends.llvm.strategy import Kernels
-from heddle.core.codegen.region import compile_region
+from heddle.core.codegen.region import compile_region, program
 
 
 @pytest.mark.parametrize("strict", [False, True])
@@ -142,3 +142,16 @@ def test_any_convolution(fresh_net, host, seed):
     y = net("LeakyRelu", net("Add", y, net.input(1, filters, 1, 1)), alpha=0.1)
     pooled = net("MaxPool", y, kernel_shape=(2, 1), strides=(1, 2)) if y.shape[2] > 1 else y
     host.check(net, y, net("Conv", pooled, net.weights(7, filters, 1, 1)))
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize("attrs", [{"pads": (1, 1)}, {"strides": (2,), "dilations": (2,), "pads": (2, 0)}], ids=str)
+def test_convolution_along_one_axis(net, host, groups, attrs):
+    x = net(
+        "Relu",
+        net("Conv", net.input(2, 20, 31), net.weights(24, 20 // groups, 3), net.weights(24), group=groups, **attrs),
+    )
+    y = net("Conv", x, net.weights(7, 24, 1))
+    host.check(net, y)
+    graph = net.graph(y)
+    assert not any("fold" in str(call.kernel) for call in program(graph, host.target, Kernels()).calls)
