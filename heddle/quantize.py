@@ -195,6 +195,34 @@ def _quantize(
             )
     except Exception as error:
         raise ModelError(f"model: onnxruntime cannot quantize it: {error}") from error
+    coded = onnx.load(paths["int8"])
+    _join_alike(coded)
+    onnx.save(coded, paths["int8"])
+
+
+def _join_alike(model: ModelProto) -> None:
+    """Give what only a Concat reads the scale of its result, so that joining changes no number.
+
+    Nothing is lost: each operand would be rounded to that scale there, and now is once instead of twice.
+    """
+    nodes = list(model.graph.node)
+    made = {name: node for node in nodes for name in node.output}
+    readers: dict[str, list[onnx.NodeProto]] = {value.name: [onnx.NodeProto()] for value in model.graph.output}
+    for node in nodes:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    for concat in reversed(nodes):
+        after = readers.get(concat.output[0], [])
+        if concat.op_type != "Concat" or [node.op_type for node in after] != ["QuantizeLinear"]:
+            continue
+        for name in concat.input:
+            read = made.get(name)
+            stored = made.get(read.input[0]) if read is not None and read.op_type == "DequantizeLinear" else None
+            if read is None or stored is None or stored.op_type != "QuantizeLinear":
+                continue
+            if len(readers[stored.output[0]]) == len(readers[name]) == 1:
+                for node in (stored, read):
+                    node.input[1:] = after[0].input[1:]
 
 
 def _reader(data: Iterable[Sample], seen: Callable[[int], None]) -> Any:

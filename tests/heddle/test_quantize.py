@@ -51,6 +51,42 @@ def test_kept_nodes_stay_in_float() -> None:
     assert weights == {"Convolution28": True, "Convolution110": False}
 
 
+def joined(again: str) -> ModelProto:
+    """Convolutions `b` and `c` joined to `j`, and that joined again with `again` to `k`."""
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"], "a"), helper.make_node("Conv", ["a", "w"], ["b"], "b"),
+        helper.make_node("Conv", ["x", "w"], ["c"], "c"), helper.make_node("Concat", ["b", "c"], ["j"], "j", axis=1),
+        helper.make_node("Concat", ["j", again], ["k"], "k", axis=1), helper.make_node("Conv", ["k", "v"], ["y"], "y"),
+    ]  # fmt: skip
+    rng = np.random.default_rng(1)
+    arrays = {"w": rng.standard_normal((4, 4, 1, 1)), "v": rng.standard_normal((3, 16 if again == "j" else 12, 1, 1))}
+    constants = [numpy_helper.from_array(array.astype(np.float32), name) for name, array in arrays.items()]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4, 8, 8])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, 8, 8])
+    graph = helper.make_graph(nodes, "g", [x], [y], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    return model
+
+
+@pytest.mark.parametrize(
+    ("again", "expected"),
+    [("j", {"b": "j", "c": "j", "j": "j", "k": "k"}), ("b", {"b": "b", "c": "k", "j": "k", "k": "k"})],
+    ids=["both only joined", "one read elsewhere"],
+)
+def test_what_is_only_joined_has_the_scale_of_the_result(again: str, expected: dict[str, str]) -> None:
+    rng = np.random.default_rng(2)
+    result = quantize(joined(again), [{"x": rng.standard_normal((1, 4, 8, 8)).astype(np.float32)} for _ in range(2)])
+    nodes = result.model.graph.node
+    scales = {node.input[0]: node.input[1] for node in nodes if node.op_type == "QuantizeLinear"}
+    assert {name: scales[name] for name in "bcjk"} == {name: f"{scale}_scale" for name, scale in expected.items()}
+    written = {node.output[0]: list(node.input[1:]) for node in nodes if node.op_type == "QuantizeLinear"}
+    for node in nodes:
+        if node.op_type == "DequantizeLinear" and node.input[0] in written:
+            assert list(node.input[1:]) == written[node.input[0]]
+    assert result.outputs["y"].sqnr > 25
+
+
 def test_the_layer_that_hurts_is_named() -> None:
     """One channel a thousand times the others: a tensor's single scale leaves nothing of those."""
     rng = np.random.default_rng(1)
