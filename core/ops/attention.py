@@ -284,7 +284,7 @@ def causal_conv_with_state(
     carried, wide = weight.shape[2] - 1, widened(input.dtype)
     before = np.zeros((*input.shape[:2], carried), input.dtype) if past_state is None else past_state
     padded = np.concatenate([before, input], axis=2)
-    y = convolve(padded.astype(wide), weight.astype(wide), input.shape[1], None)
+    y = convolve(padded.astype(wide), weight.astype(wide), input.shape[1])
     y = (y if bias is None else y + bias.reshape(1, -1, 1)).astype(input.dtype)
     if activation != "none":
         y = (y.astype(wide) / (1 + np.exp(-y.astype(wide)))).astype(input.dtype)

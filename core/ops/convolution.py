@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def convolved_type(name: str, x: Operand, w: Operand, dtype: DType, kernel_shape
     return TensorType(dtype, (x.dims[0], out, *window_dims(name, x.dims[2:], kernel_shape or kernel, **window)))
 
 
-def convolve(x: Array, w: Array, group: int, kernel_shape: Ints | None, **window: Any) -> Array:
+def convolve(x: Array, w: Array, group: int = 1, kernel_shape: Ints | None = None, **window: Any) -> Array:
     """The convolution in the operands' own dtype."""
     seen = windows(x, window_over("Conv", x.shape[2:], w.shape[2:], **window), 0)
     n, c, *_ = x.shape
@@ -55,30 +56,21 @@ def conv_type(x: Operand, w: Operand, b: Operand | None, **attributes: Any) -> T
     return convolved_type("Conv", x, w, x.dtype, **attributes)
 
 
-@op("Conv", infer=conv_type)
-def conv(
-    x: Array,
-    w: Array,
-    b: Array | None = None,
-    *,
-    auto_pad: str = "NOTSET",
-    dilations: Ints | None = None,
-    group: int = 1,
-    kernel_shape: Ints | None = None,
-    pads: Ints | None = None,
-    strides: Ints | None = None,
-) -> Array:
+GEOMETRY: Mapping[str, Any] = {
+    "auto_pad": "NOTSET",
+    "dilations": None,
+    "group": 1,
+    "kernel_shape": None,
+    "pads": None,
+    "strides": None,
+}
+"""The attributes of a convolution and their defaults."""
+
+
+@op("Conv", infer=conv_type, shared=GEOMETRY)
+def conv(x: Array, w: Array, b: Array | None = None, **geometry: Any) -> Array:
     wide = widened(x.dtype)
-    y = convolve(
-        x.astype(wide),
-        w.astype(wide),
-        group,
-        kernel_shape,
-        strides=strides,
-        dilations=dilations,
-        pads=pads,
-        auto_pad=auto_pad,
-    )
+    y = convolve(x.astype(wide), w.astype(wide), **geometry)
     return (y if b is None else y + along_channels(b, y.ndim)).astype(x.dtype)
 
 

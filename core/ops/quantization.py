@@ -10,11 +10,10 @@ from heddle.core.ir import TensorType, Type, dtype_name, dtype_named, tensor
 from heddle.core.ir.types import DType
 from heddle.core.ops import scalar as s
 from heddle.core.ops.cast import SATURATING, saturated
-from heddle.core.ops.convolution import along_channels, convolve, convolved_type
+from heddle.core.ops.convolution import GEOMETRY, along_channels, convolve, convolved_type
 from heddle.core.ops.matmul import product_dims
 from heddle.core.ops.registry import DTypeName, Operand, elementwise, op
 from heddle.core.ops.scalar import Expr
-from heddle.core.ops.windows import Ints
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -164,24 +163,17 @@ def conv_integer_type(
     return convolved_type("ConvInteger", x, w, INT32, **attributes)
 
 
-@op("ConvInteger", infer=conv_integer_type)
+@op("ConvInteger", infer=conv_integer_type, shared=GEOMETRY)
 def conv_integer(
     x: Array,
     w: Array,
     x_zero_point: Array | None = None,
     w_zero_point: Array | None = None,
-    *,
-    auto_pad: str = "NOTSET",
-    dilations: Ints | None = None,
-    group: int = 1,
-    kernel_shape: Ints | None = None,
-    pads: Ints | None = None,
-    strides: Ints | None = None,
+    **geometry: Any,
 ) -> Array:
     """Padding stands for zero, hence for the zero point."""
     filters = centred(w, _per_filter(w_zero_point, w.ndim))
-    geometry = {"strides": strides, "dilations": dilations, "pads": pads, "auto_pad": auto_pad}
-    return convolve(centred(x, x_zero_point), filters, group, kernel_shape, **geometry)
+    return convolve(centred(x, x_zero_point), filters, **geometry)
 
 
 def _per_filter(vector: Array | None, rank: int) -> Array | None:
@@ -205,7 +197,7 @@ def qlinear_conv_type(
     return convolved_type("QLinearConv", x, w, y_zero_point.dtype, **attributes)
 
 
-@op("QLinearConv", infer=qlinear_conv_type)
+@op("QLinearConv", infer=qlinear_conv_type, shared=GEOMETRY)
 def qlinear_conv(
     x: Array,
     x_scale: Array,
@@ -216,18 +208,11 @@ def qlinear_conv(
     y_scale: Array,
     y_zero_point: Array,
     b: Array | None = None,
-    *,
-    auto_pad: str = "NOTSET",
-    dilations: Ints | None = None,
-    group: int = 1,
-    kernel_shape: Ints | None = None,
-    pads: Ints | None = None,
-    strides: Ints | None = None,
+    **geometry: Any,
 ) -> Array:
     """The bias is an integer in units of `x_scale * w_scale`."""
     filters = centred(w, _per_filter(w_zero_point, w.ndim))
-    geometry = {"strides": strides, "dilations": dilations, "pads": pads, "auto_pad": auto_pad}
-    total = convolve(centred(x, x_zero_point.reshape(())), filters, group, kernel_shape, **geometry)
+    total = convolve(centred(x, x_zero_point.reshape(())), filters, **geometry)
     if b is not None:
         total = total + along_channels(b, total.ndim)
     multiplier = np.asarray(x_scale * w_scale / y_scale)

@@ -48,21 +48,33 @@ def _function(name: str, alphas: Iterator[float], betas: Iterator[float]) -> Fun
     return lambda x: np.asarray(function(x, **defaults))
 
 
-def recurrent_type(
-    name: str, x: Operand, r: Operand, direction: str, hidden_size: int | None, layout: int, outputs: int
-) -> tuple[Type, ...]:
-    """The types of all hidden states, of the last one, and of the last cell."""
-    if direction not in DIRECTIONS:
-        raise GraphError(f"{name}: direction is {direction!r}, it must be one of {', '.join(DIRECTIONS)}")
-    if x.rank not in (None, 3):
-        raise GraphError(f"{name}: [length,batch,size] is needed, found {x.type}")
-    first, second = (UNKNOWN, UNKNOWN) if x.dims is None else x.dims[:2]
-    length, batch = (second, first) if layout else (first, second)
-    hidden: Dim = hidden_size or (UNKNOWN if r.dims is None else r.dims[2])
-    ways = 2 if direction == "bidirectional" else 1
-    every = (batch, length, ways, hidden) if layout else (length, ways, batch, hidden)
-    last = TensorType(x.dtype, (batch, ways, hidden) if layout else (ways, batch, hidden))
-    return (TensorType(x.dtype, every), last, last)[:outputs]
+def recurrent_type(name: str) -> Callable[..., tuple[Type, ...]]:
+    """The rule of a layer: the types of all hidden states, of the last one, and of the last cell."""
+
+    def infer(
+        x: Operand,
+        w: Operand,
+        r: Operand,
+        *_: Operand | None,
+        direction: str,
+        hidden_size: int | None,
+        layout: int,
+        outputs: int,
+        **__: Any,
+    ) -> tuple[Type, ...]:
+        if direction not in DIRECTIONS:
+            raise GraphError(f"{name}: direction is {direction!r}, it must be one of {', '.join(DIRECTIONS)}")
+        if x.rank not in (None, 3):
+            raise GraphError(f"{name}: [length,batch,size] is needed, found {x.type}")
+        first, second = (UNKNOWN, UNKNOWN) if x.dims is None else x.dims[:2]
+        length, batch = (second, first) if layout else (first, second)
+        hidden: Dim = hidden_size or (UNKNOWN if r.dims is None else r.dims[2])
+        ways = 2 if direction == "bidirectional" else 1
+        every = (batch, length, ways, hidden) if layout else (length, ways, batch, hidden)
+        last = TensorType(x.dtype, (batch, ways, hidden) if layout else (ways, batch, hidden))
+        return (TensorType(x.dtype, every), last, last)[:outputs]
+
+    return infer
 
 
 Step = Callable[[Array, Array, Array], tuple[Array, Array]]
@@ -114,24 +126,7 @@ def _clipped(x: Array, clip: float | None) -> Array:
     return x if clip is None else np.clip(x, -clip, clip)
 
 
-def rnn_type(
-    x: Operand,
-    w: Operand,
-    r: Operand,
-    b: Operand | None,
-    sequence_lens: Operand | None,
-    initial_h: Operand | None,
-    *,
-    direction: str,
-    hidden_size: int | None,
-    layout: int,
-    outputs: int,
-    **_: Any,
-) -> tuple[Type, ...]:
-    return recurrent_type("RNN", x, r, direction, hidden_size, layout, outputs)
-
-
-@op("RNN", infer=rnn_type)
+@op("RNN", infer=recurrent_type("RNN"))
 def rnn(
     x: Array,
     w: Array,
@@ -163,24 +158,7 @@ def rnn(
     return run(x, w, bias, sequence_lens, (initial_h, None), hidden, direction, layout, step_of)[:2]
 
 
-def gru_type(
-    x: Operand,
-    w: Operand,
-    r: Operand,
-    b: Operand | None,
-    sequence_lens: Operand | None,
-    initial_h: Operand | None,
-    *,
-    direction: str,
-    hidden_size: int | None,
-    layout: int,
-    outputs: int,
-    **_: Any,
-) -> tuple[Type, ...]:
-    return recurrent_type("GRU", x, r, direction, hidden_size, layout, outputs)
-
-
-@op("GRU", infer=gru_type)
+@op("GRU", infer=recurrent_type("GRU"))
 def gru(
     x: Array,
     w: Array,
@@ -224,26 +202,7 @@ def gru(
     return run(x, w, bias, sequence_lens, (initial_h, None), hidden, direction, layout, step_of)[:2]
 
 
-def lstm_type(
-    x: Operand,
-    w: Operand,
-    r: Operand,
-    b: Operand | None,
-    sequence_lens: Operand | None,
-    initial_h: Operand | None,
-    initial_c: Operand | None,
-    p: Operand | None,
-    *,
-    direction: str,
-    hidden_size: int | None,
-    layout: int,
-    outputs: int,
-    **_: Any,
-) -> tuple[Type, ...]:
-    return recurrent_type("LSTM", x, r, direction, hidden_size, layout, outputs)
-
-
-@op("LSTM", infer=lstm_type)
+@op("LSTM", infer=recurrent_type("LSTM"))
 def lstm(
     x: Array,
     w: Array,

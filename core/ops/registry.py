@@ -101,15 +101,18 @@ def op(
     reduction: Reduction | None = None,
     scalar: Callable[..., Expr] | None = None,
     along: Callable[..., int | None] | None = None,
+    shared: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Define an operator by its meaning in numpy; operands and attributes are read off the function's signature.
+
+    `shared` are attributes that several operators have, with their defaults; the function takes them by `**`.
 
     `scalar` is the elementwise meaning of the first output, for an operator that has others in some of its modes;
     it raises GraphError for attributes under which there is none.
     """
 
     def define(evaluate: Callable[..., Any]) -> Callable[..., Any]:
-        _register(name, evaluate, infer, evaluate, scalar=scalar, reduction=reduction, along=along)
+        _register(name, evaluate, infer, evaluate, scalar=scalar, reduction=reduction, along=along, shared=shared)
         return evaluate
 
     return define
@@ -177,9 +180,12 @@ def _register(
     scalar: Callable[..., Expr] | None = None,
     reduction: Reduction | None = None,
     along: Callable[..., int | None] | None = None,
+    shared: Mapping[str, Any] | None = None,
 ) -> None:
     assert name not in OPERATORS, f"operator {name} is defined twice"
     parameters = [p for p in inspect.signature(signature).parameters.values() if p.name != "outputs"]
+    parameters = [p for p in parameters if p.kind is not p.VAR_KEYWORD]
+    own = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
     positional = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
     variadic = bool(positional) and positional[-1].kind is positional[-1].VAR_POSITIONAL
     OPERATORS[name] = Operator(
@@ -187,7 +193,7 @@ def _register(
         operands=tuple(p.name for p in positional),
         required=sum(p.default is REQUIRED and p.kind is not p.VAR_POSITIONAL for p in positional),
         variadic=variadic,
-        attributes=MappingProxyType({p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}),
+        attributes=MappingProxyType({**(shared or {}), **own}),
         infer=infer,
         evaluate=evaluate,
         scalar=scalar,
