@@ -12,6 +12,8 @@ import pytest
 from onnx import helper
 
 import heddle
+from benchmarks.models import NAMES, build
+from benchmarks.onednn import QUANTIZED, offloaded
 from tests.backends.onednn.comparing import Arrays, compare, model, needs_library, normal
 from tests.oracle import session
 
@@ -116,3 +118,15 @@ def test_models(name: str) -> None:
             for output, array in zip(theirs.get_outputs(), wanted, strict=True):
                 mine = np.asarray(found[output.name])
                 assert np.abs(mine - array).max() <= 1e-4 * np.abs(array).max()
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2", "vit_tiny"])
+def test_models_are_offloaded(name: str) -> None:
+    """Nearly all multiplications; `test_all_models_are_offloaded` asks it of the whole set."""
+    assert offloaded(build(name)) >= 0.95
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", [*NAMES, *QUANTIZED])
+def test_all_models_are_offloaded(name: str) -> None:
+    assert offloaded(build(name)) >= 0.95
