@@ -30,5 +30,5 @@ def region_alone(backend: Backend, region: Region, devices: Devices | None = Non
     """A region compiled as it is within a model; BackendError when its backend fails."""
     body = run_passes(backend, Phase.REGION, region.body)
     artifact = compile_region(backend, replace(region, body=body)).artifact
-    names = [tuple(value.name for value in values) for values in (body.inputs, body.outputs)]
-    return step_alone(Step(region.name, artifact, *names), devices)
+    inputs, outputs = (tuple(value.name for value in values) for values in (body.inputs, body.outputs))
+    return step_alone(Step(region.name, artifact, inputs, outputs), devices)

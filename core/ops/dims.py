@@ -112,7 +112,5 @@ def _spelled(terms: Terms) -> Dim:
         return counts.get((), 0)
     if len(counts) > _MOST or any(count < 0 for count in counts.values()):
         return UNKNOWN
-    parts = [
-        "*".join([*([str(count)] if count != 1 else []), *term]) for term, count in sorted(counts.items()) if term
-    ]
+    parts = ["*".join([*([str(count)] if count != 1 else []), *term]) for term, count in sorted(counts.items()) if term]
     return "+".join([*parts, *([str(counts[()])] if () in counts else [])])

@@ -271,7 +271,7 @@ def walk(course: Course, arguments: Sequence[Any], machine: Machine) -> list[Any
 def shape_of(value: Any) -> Shape | None:
     """The shape of an array, or the shapes of a sequence's elements; of what is absent, None."""
     if isinstance(value, np.ndarray):
-        return value.shape
+        return tuple(value.shape)
     return None if value is None else tuple(map(shape_of, value))
 
 

@@ -126,7 +126,7 @@ class Executable:
 
     # -- calls --------------------------------------------------------------------------------------------------
 
-    def __call__(self, /, *args: Any, out: Any = None, threads: int | None = None, **named: Any) -> Outputs:
+    def __call__(self, /, *args: Any, out: Any = None, threads: Any = None, **named: Any) -> Outputs:
         """Compute the outputs of these inputs, given by position or by name.
 
         `threads` of the host work on this call, instead of as many as the executable was made or loaded with.
@@ -193,7 +193,7 @@ class Executable:
         outputs = self._run(self._program(values), values, Watched(self._engine, seen.__setitem__))
         return seen | dict(outputs.items())
 
-    def profile(self, *args: Any, repeat: int = 1, **named: Any) -> Profile:
+    def profile(self, *args: Any, repeat: Any = 1, **named: Any) -> Profile:
         """The times of each step over `repeat` calls with these inputs, one call after another."""
         values = bind_inputs(self.inputs, args, named)
         calls, steps = [], []

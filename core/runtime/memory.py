@@ -38,8 +38,8 @@ class MemoryUse:
 def memory_use(programs: Sequence[Loaded]) -> MemoryUse:
     """What schedules need that are on their devices."""
     artifacts = [artifact for loaded in programs for artifact in _artifacts(loaded)]
-    holders = [*artifacts, *(loaded.schedule for loaded in programs)]
-    arrays = [array for holder in holders for array in holder.constants.values()]
+    constants = [*(a.constants for a in artifacts), *(loaded.schedule.constants for loaded in programs)]
+    arrays = [array for held in constants for array in held.values()]
     weights = {(array.ctypes.data, array.nbytes) for array in arrays}
     return MemoryUse(
         weights=sum(nbytes for _, nbytes in weights),

@@ -100,10 +100,10 @@ class Kit:
         limits = limits_of(pattern)
         for number, limit in enumerate(limits):
             self._tell(f"{pattern.name}, beyond its limits", number, len(limits))
-            tried, case, finding = self._beyond(subject, pattern, limit)
+            tried, beyond_it, finding = self._beyond(subject, pattern, limit)
             beyond.append(tried)
             if finding is not None:
-                return score(case, finding)
+                return score(beyond_it, finding)
         return score()
 
     def _beyond(self, subject: Subject, pattern: Pattern, limit: Limit) -> tuple[Beyond, Case | None, Finding | None]:
