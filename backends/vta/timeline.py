@@ -61,7 +61,7 @@ def timeline(artifact: Artifact, memory: Memory | None = None) -> tuple[LayerTim
     """The layers of a compiled region in the order in which they run; `memory` is the timing of the memory."""
     program = from_bytes(artifact.code)
     (section,) = program.sections
-    layers, owners = _described(artifact, len(section.instructions))
+    layers, owners = described(artifact, len(section.instructions))
     bases = [binding.offset if binding.kind == "image" else -1 for binding in program.bindings]
     image = np.frombuffer(program.image, np.uint8)
     when = moments(prepare(section.instructions, program.config, image, bases), memory or Memory())
@@ -86,7 +86,7 @@ def timeline(artifact: Artifact, memory: Memory | None = None) -> tuple[LayerTim
     return tuple(found)
 
 
-def _described(artifact: Artifact, count: int) -> tuple[Sequence[Mapping[str, Any]], np.ndarray[Any, Any]]:
+def described(artifact: Artifact, count: int) -> tuple[Sequence[Mapping[str, Any]], np.ndarray[Any, Any]]:
     """What the artifact says of its layers, and the layer of each instruction."""
     layers = cast(Sequence[Mapping[str, Any]], artifact.meta.get("layers") or ())
     runs = cast(Sequence[tuple[int, int]], artifact.meta.get("owners") or ())

@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 import heddle
+from heddle.backends.vta.counted import counted
 from heddle.backends.vta.roofline import page, roofline_svg
 from heddle.backends.vta.timeline import LayerTime, timeline
 from heddle.commands import arguments
@@ -33,6 +34,9 @@ def command(
     shape: ShapeTexts = None,
     inputs: Annotated[Path | None, typer.Option(help="Inputs as .npz; else random ones.")] = None,
     sim: Annotated[str, typer.Option(help="What is behind the accelerator: functional, cycle or rtl.")] = "cycle",
+    count: Annotated[
+        bool, typer.Option("--count", help="Count each layer's cycles at RTL; takes half as many runs as layers.")
+    ] = False,
     trace: Annotated[Path | None, typer.Option(help="A timeline for https://ui.perfetto.dev.")] = None,
     roofline: Annotated[Path | None, typer.Option(help="A roofline plot as .svg.")] = None,
     report: Annotated[Path | None, typer.Option(help="A page of HTML with everything.")] = None,
@@ -45,7 +49,8 @@ def command(
     arrays = random_inputs(executable.inputs, 0) if inputs is None else read_arrays(inputs)
     profile = executable.profile(*(arrays[each.name] for each in executable.inputs))
     artifacts = {step.name: step.artifact for schedule in executable.schedules for step in schedule.steps}
-    layers = {name: timeline(artifact) for name, artifact in artifacts.items() if artifact.device == VTA}
+    told = counted if count else timeline
+    layers = {name: told(artifact) for name, artifact in artifacts.items() if artifact.device == VTA}
     OUT.print(str(profile), highlight=False)
     show([layer for each in layers.values() for layer in each])
     if trace is not None:
