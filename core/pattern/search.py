@@ -125,7 +125,8 @@ class Search:
         mark = len(self.trail)
         if node is None:
             if wanted.name in self.pattern.constants and found not in self.index.graph.constants:
-                self._missed(Failure(place, f"{found}, computed when the model runs", "a constant", verb=" is "))
+                actual, fix = f"{found}, computed when the model runs", f"make {found} a constant (an initializer)"
+                self._missed(Failure(place, actual, "a constant", fix, " is "))
                 return
             self._put(self.bindings, key, found)
             yield
