@@ -84,8 +84,8 @@ class Node:
         """The outputs that are used."""
         return tuple(value for value in self.outputs if value is not None)
 
-    @property
-    def graphs(self) -> dict[str, Graph]:
+    @cached_property
+    def graphs(self) -> Mapping[str, Graph]:
         """The attributes that are graphs (bodies of control flow)."""
         return {name: attr for name, attr in self.attrs.items() if isinstance(attr, Graph)}
 

@@ -29,9 +29,12 @@ class TensorType:
     @property
     def shape(self) -> tuple[int, ...] | None:
         """The dimensions when all of them are known, else None."""
-        if self.dims is None or any(isinstance(dim, str) for dim in self.dims):
+        if self.dims is None:
             return None
-        return tuple(int(dim) for dim in self.dims)
+        for dim in self.dims:
+            if isinstance(dim, str):
+                return None
+        return tuple(map(int, self.dims))
 
     @property
     def size(self) -> int | None:

@@ -25,17 +25,17 @@ def verify(graph: Graph) -> Graph:
 def _verify_one(graph: Graph) -> None:
     bound: dict[str, Value] = {}
 
-    def bind(value: Value, where: str) -> None:
+    def bind(value: Value, where: Node | str) -> None:
         if value.name in bound:
-            raise GraphError(f"{value} is bound twice; the second time by {where}")
+            raise GraphError(f"{value} is bound twice; the second time by {_name(where)}")
         bound[value.name] = value
 
-    def use(value: Value, where: str) -> None:
+    def use(value: Value, where: Node | str) -> None:
         known = bound.get(value.name)
         if known is None:
-            raise GraphError(f"{where}: {value} is used before it is bound")
+            raise GraphError(f"{_name(where)}: {value} is used before it is bound")
         if known.type != value.type:
-            raise GraphError(f"{where}: {value} is used as {value.type}, it is bound as {known.type}")
+            raise GraphError(f"{_name(where)}: {value} is used as {value.type}, it is bound as {known.type}")
 
     for value in graph.inputs:
         bind(value, "the inputs")
@@ -46,11 +46,10 @@ def _verify_one(graph: Graph) -> None:
         if value.type.dtype != array.dtype and value.type.dtype.kind != "O":
             raise GraphError(f"constant {value}: its type is {value.type}, its array holds {array.dtype}")
     for node in graph.nodes:
-        where = _name(node)
         for value in node.operands:
-            use(value, where)
+            use(value, node)
         for value in node.results:
-            bind(value, where)
+            bind(value, node)
         for name, body in node.graphs.items():
             _verify_body(node, name, body)
     for value in graph.outputs:
@@ -65,6 +64,9 @@ def _verify_body(node: Node, name: str, body: Graph) -> None:
         )
 
 
-def _name(node: Node) -> str:
+def _name(node: Node | str) -> str:
+    """A node for messages; another place is named already."""
+    if isinstance(node, str):
+        return node
     label = f' "{node.name}"' if node.name else ""
     return f"{node.results[0] if node.results else '_'} ({node.op}{label})"

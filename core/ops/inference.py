@@ -25,6 +25,9 @@ SHAPE_OPS = frozenset(
     )
 )
 
+_LEARNT = SHAPE_OPS | symbols.COMPUTED
+"""Operators of whose results anything can be known."""
+
 
 class Inference:
     """Types nodes one after the other, and remembers the values that are known, wholly or as dimensions."""
@@ -56,7 +59,7 @@ class Inference:
 
     def learn(self, node: Node) -> None:
         """Remember the values of a node's outputs where they can be known cheaply."""
-        if not node.results or not all(_is_small(value.type) for value in node.results):
+        if node.op not in _LEARNT or not node.results or not all(_is_small(value.type) for value in node.results):
             return
         if node.op in SHAPE_OPS and all(v in self.known and self.known[v].size <= LIMIT for v in node.operands):
             operands = [None if value is None else self.known[value] for value in node.inputs]

@@ -173,6 +173,9 @@ _RULES: Mapping[str, Callable[[Node, Lookup], Dims | None]] = {
     **dict.fromkeys(("Cast", "Identity", "Unsqueeze", "Squeeze", "Reshape", "Flatten"), _same),
 }
 
+COMPUTED = frozenset(_RULES)
+"""Operators that compute with dimensions."""
+
 
 # -- shapes that follow from them ----------------------------------------------------------------------------------
 

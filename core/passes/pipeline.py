@@ -75,6 +75,7 @@ def optimize(graph: Graph, passes: Sequence[Pass] | None = None, keep_composites
     level = _level()
     _tell(level >= 2, "graph before the passes", graph)
     chosen = default_passes(keep_composites) if passes is None else passes
+    graph = verify(graph)
     for number, step in enumerate(chosen):
         started = time.perf_counter()
         after = _apply(step, graph)
@@ -92,7 +93,8 @@ def optimize(graph: Graph, passes: Sequence[Pass] | None = None, keep_composites
 
 def _apply(step: Pass, graph: Graph) -> Graph:
     try:
-        return verify(step(graph))
+        after = step(graph)
+        return after if after is graph else verify(after)
     except GraphError as error:
         named = GraphError(f"pass {step.__name__}: {error}")
         for note in getattr(error, "__notes__", ()):
