@@ -167,7 +167,7 @@ def conv_transpose(
         x.shape[2:], w.shape[2:], strides, dilations, padding, output_shape, pads, auto_pad
     )
     n, c, per_group = x.shape[0], x.shape[1], w.shape[1]
-    grouped = x.astype(wide).reshape(n, group, c // group, -1)
+    grouped = x.astype(wide).reshape(n, group, c // group, math.prod(x.shape[2:]))
     filters = w.astype(wide).reshape(group, c // group, per_group, *w.shape[2:])
     span = [
         s * (size - 1) + (k - 1) * d + 1
@@ -175,7 +175,7 @@ def conv_transpose(
     ]
     room = [max(have, low + want) for have, low, want in zip(span, before, out, strict=True)]
     y = np.zeros((n, group * per_group, *room), wide)
-    for place in np.ndindex(*w.shape[2:]):
+    for place in np.ndindex(*w.shape[2:]) if grouped.size else ():
         part = np.matmul(filters[(..., *place)].transpose(0, 2, 1), grouped)
         target = tuple(
             slice(p * d, p * d + s * (size - 1) + 1, s)
