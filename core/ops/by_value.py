@@ -19,15 +19,8 @@ ALWAYS: dict[str, tuple[int, ...]] = {
     "STFT": (1, 3),
     "Col2Im": (1, 2),
     "Dropout": (2,),
-    "heddle.NonMaxSuppressionBounded": (2,),
-}
-"""Operands that decide what code there is."""
-
-SHAPING: dict[str, tuple[int, ...]] = {
-    "Reshape": (1,),
     "Expand": (1,),
     "Tile": (1,),
-    "Slice": (1, 2),
     "Squeeze": (1,),
     "Unsqueeze": (1,),
     "TopK": (1,),
@@ -40,8 +33,12 @@ SHAPING: dict[str, tuple[int, ...]] = {
     "HammingWindow": (0,),
     "BlackmanWindow": (0,),
     "MelWeightMatrix": (0, 1, 2, 3, 4),
+    "heddle.NonMaxSuppressionBounded": (2,),
 }
-"""Operands that decide the shape of the result, and are of no further use where it is known without them."""
+"""Operands that decide what code there is, or what shape it makes."""
+
+CHECKED: dict[str, tuple[int, ...]] = {"Reshape": (1,), "Slice": (1, 2)}
+"""Operands that may be data where the shape of the result is known without them: the code checks that they agree."""
 
 FROM_TYPES = frozenset(("Shape", "Size"))
 """Operators whose result follows from their operand's type."""
@@ -50,4 +47,4 @@ FROM_TYPES = frozenset(("Shape", "Size"))
 def by_value(node: Node) -> tuple[int, ...]:
     """The operands of a node, by position, whose values must be known to compile it; absent ones included."""
     shaped = all(isinstance(value.type, TensorType) and value.type.shape is not None for value in node.results)
-    return (*ALWAYS.get(node.op, ()), *(() if shaped else SHAPING.get(node.op, ())))
+    return (*ALWAYS.get(node.op, ()), *(() if shaped else CHECKED.get(node.op, ())))

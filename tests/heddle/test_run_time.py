@@ -186,6 +186,20 @@ def test_each_value_is_compiled_for_once():
     assert "for each value of a" in str(exe.plan)
 
 
+@pytest.mark.parametrize(
+    ("node", "operand", "shape"),
+    [
+        ("Tile", [2, 1], (4, 3)),
+        ("Expand", [5, 2, 3], (5, 2, 3)),
+        ("Unsqueeze", [0], (1, 2, 3)),
+        ("Reshape", [3, 2], (3, 2)),
+    ],
+)
+def test_a_value_is_believed_before_the_shape_that_the_model_declares(node, operand, shape):
+    text = f"m (float[2,3] x, int64[{len(operand)}] o) => (float[2,3] y) {{ y = {node}(x, o) }}"
+    assert heddle.compile(model(text))(np.ones((2, 3), F32), np.array(operand, np.int64))["y"].shape == shape
+
+
 # -- counts by data ----------------------------------------------------------------------------------------------
 
 
