@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -336,6 +337,30 @@ def test_a_condition_that_is_known_leaves_one_branch():
     assert not exe.plan.stages
     x = np.array([[1, -2, 3], [-4, 5, -6]], F32)
     assert np.array_equal(exe(x)["y"], np.maximum(x, 0) ** 2)
+
+
+def test_open_dimensions_and_branches(tmp_path):
+    text = BRANCHES.replace("float[2,3] x", "float[N,3] x")
+    ours, theirs = both(text)
+    for rows in (2, 4, 2):
+        for c in (np.array(True), np.array(False)):
+            x = np.arange(3 * rows, dtype=F32).reshape(rows, 3) - 4
+            agree(ours(c, x), theirs(c, x))
+    assert len(ours.programs) == 2
+    ours.save(tmp_path / "m.heddle")
+    agree(heddle.load(tmp_path / "m.heddle")(c, x), theirs(c, x))
+
+
+def test_several_threads():
+    ours, theirs = both(GROWING)
+
+    def work(k: int) -> None:
+        for n in range(5):
+            given = np.array((n + k) % 5), np.array(True), np.full(1, 1 + k / 10, F32)
+            agree(ours(*given), theirs(*given))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
 
 
 def test_bodies_run_on_the_listed_backends(toys):
