@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -29,26 +30,33 @@ MODELS = Path(__file__).parents[2] / "models"
 CONTRACTIONS = ("Conv", "Gemm", "MatMul")
 
 
-@pytest.mark.parametrize("name", ["resnet50", "bert_base"])
-def test_whole_models_are_one_region(name: str) -> None:
+def test_a_transformer_is_one_region() -> None:
     """Every node, and so every multiplication, goes to the GPU, in order mode."""
-    plan = heddle.plan(build(name), backends=["cudnn", "host"], place="order")
+    plan = heddle.plan(build("bert_base"), backends=["cudnn", "host"], place="order")
     (region,) = plan.regions
     assert region.backend == "cudnn"
-    assert sum(work_of(node).operations for node in region.body.nodes if node.op in CONTRACTIONS) > 5e9
+    assert sum(work_of(node).operations for node in region.body.nodes if node.op in CONTRACTIONS) > 2e10
 
 
-def test_explain_says_so(tmp_path: Path) -> None:
-    onnx.save(build("resnet50"), tmp_path / "model.onnx")
+@pytest.fixture(scope="module")
+def residual() -> onnx.ModelProto:
+    return build("resnet50")
+
+
+def test_explain_says_so(tmp_path: Path, residual: onnx.ModelProto) -> None:
+    """Every node of a residual network is placed on the GPU, and so in one region."""
+    onnx.save(residual, tmp_path / "model.onnx")
     found = CliRunner().invoke(app, ["explain", str(tmp_path / "model.onnx"), "--backends", "cudnn,host", "--json"])
     assert found.exit_code == 0, found.output
     backends = [node["backend"] for node in json.loads(found.output)["nodes"]]
-    assert backends.count("cudnn") >= 0.95 * len(backends) > 100
+    assert set(backends) == {"cudnn"}
+    assert len(backends) > 100
 
 
-def test_residual_networks_are_plans() -> None:
+def test_residual_networks_are_plans(residual: onnx.ModelProto) -> None:
     """A convolution takes its bias, its residual and its rectifier along; images stay with their channels last."""
-    made = translate(heddle.plan(build("resnet50"), backends=["cudnn"]).regions[0].body)
+    (region,) = heddle.plan(residual, backends=["cudnn"]).regions
+    made = translate(region.body)
     plans = [work.what.what for work in made.works if isinstance(work.what, Call) and isinstance(work.what.what, Plan)]
     assert len(plans) == 53
     assert sum(len(plan.operations) == 4 for plan in plans) == 16  # convolution, bias, residual, rectifier
@@ -81,6 +89,8 @@ def test_both_forms_of_a_program_are_the_same_bytes() -> None:
 @pytest.mark.parametrize("name", ["resnet50", "mobilenetv2", "turned", "turned half"])
 def test_the_library_accepts_the_plans(name: str) -> None:
     """In a process of its own, since cuDNN wants the fake driver under the real one's name."""
+    if importlib.util.find_spec("cudnn") is None:
+        pytest.skip('cuDNN is not installed; pip install "heddle[cudnn]"')
     command = [sys.executable, "-m", "tests.backends.cudnn.acceptance", str(simulated.built("libcuda.so.1")), name]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3])
     if done.returncode == ABSENT:
