@@ -98,11 +98,8 @@ class Vta(Backend):
     def problems(self, region: Region) -> list[Problem]:
         """Each convolution whose tiling is to be chosen."""
         config = self.config
-        tiled = [layer for layer in placed(config, region).layers if is_tiled(config, layer)]
-        return [
-            Problem(key_of(config, shape), str(shape), shape, float(layer.macs))
-            for layer, shape in ((layer, shape_of(layer)) for layer in tiled)
-        ]
+        shapes = [shape_of(layer) for layer in placed(config, region).layers if is_tiled(layer, config)]
+        return [Problem(key_of(config, shape), str(shape), shape, float(shape.layer.macs)) for shape in shapes]
 
     def candidates(self, problem: Problem) -> list[Choice]:
         """The tilings worth measuring."""

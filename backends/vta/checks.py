@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from heddle.core.pattern import Condition, Match, dtype
@@ -43,7 +44,7 @@ def scalar(*names: str) -> Where:
     return one_scale_each
 
 
-def _positive(name: str, scale: NDArray[np.generic] | None) -> str | None:
+def _positive(name: str, scale: NDArray[Any] | None) -> str | None:
     if scale is None or (np.isfinite(scale).all() and (scale > 0).all()):
         return None
     wrong = next(number for number in scale.reshape(-1) if not (np.isfinite(number) and number > 0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from inspect import Parameter, Signature
 from typing import Any
@@ -266,10 +265,10 @@ def qlinear_concat() -> Any:
 @cache
 def patterns(lanes: int, turns: bool) -> tuple[Pattern, ...]:
     """The patterns of an accelerator with so many lanes in a vector; `turns`: it can load pixels as weights."""
-    joins: list[Callable[..., Any]] = [_concat(count) for count in CONCATS]
     return (
         conv, conv_transpose, gemm, qgemm, _matmul(4 if turns else 2), *([matmul_of_two] if turns else []),
         max_pool, integer_max_pool, average_pool, global_average_pool, add, mul, leaky_relu,
         qlinear_add, qlinear_mul, qlinear_leaky_relu, qlinear_average_pool, qlinear_global_average_pool,
-        *movements(lanes, turns), requantize, qlinear_concat, *joins,
+        *movements(lanes, turns), requantize, qlinear_concat,
+        *(_concat(count) for count in CONCATS),
     )  # fmt: skip

@@ -6,12 +6,13 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from typing import TypeGuard
 
 import numpy as np
 from heddle.backends.vta.convolution import Tiling, conv_steps, tilings
 from heddle.backends.vta.depthwise import is_depthwise
 from heddle.backends.vta.images import Images
-from heddle.backends.vta.layers import Conv, Scaling, Tensor
+from heddle.backends.vta.layers import Conv, Layer, Scaling, Tensor
 from heddle.backends.vta.pipeline import Pipeline
 from heddle.backends.vta.recall import fetch_tiling, store_tiling, tiling_key
 from heddle.core.errors import BackendError
@@ -67,7 +68,7 @@ def key_of(config: Config, shape: Shape) -> str:
     return tiling_key(config, (SEARCH, *dataclasses.astuple(shape)))
 
 
-def is_tiled(config: Config, layer: object) -> bool:
+def is_tiled(layer: Layer, config: Config) -> TypeGuard[Conv]:
     """Whether a layer is one of those that have a tiling."""
     return isinstance(layer, Conv) and not is_depthwise(config, layer)
 

@@ -33,6 +33,20 @@ def test_layers_are_on_the_timeline_and_under_the_roof(tmp_path: Path) -> None:
     assert "<svg" in html.read_text()
 
 
+def test_layers_are_counted_at_rtl(tmp_path: Path) -> None:
+    spent = {}
+    for option in ("--count", "--backends=vta,host"):
+        trace = tmp_path / f"{option}.json"
+        done = CliRunner().invoke(app, ["profile", str(MODEL), option, "--trace", str(trace)])
+        assert done.exit_code == 0, done.output
+        events = json.loads(trace.read_text())["traceEvents"]
+        layers = [event["args"] for event in events if event["ph"] == "X" and event["tid"] == 1000]
+        spent[option] = sum(layer["cycles"] for layer in layers), sum(layer["array"] for layer in layers)
+    (counted, array), (predicted, same) = spent.values()
+    assert array == same
+    assert 0.9 * predicted < counted < 1.1 * predicted
+
+
 def test_a_model_on_the_host_has_no_roofline(tmp_path: Path) -> None:
     arguments = ["profile", str(MODEL), "--backends", "host", "--report", str(tmp_path / "r.html")]
     done = CliRunner().invoke(app, arguments)
