@@ -75,13 +75,14 @@ def _steps(
     found = chains(graph, heads, suits, inside)
     steps: list[Step] = []
     for node in graph.nodes:
-        op = Lowering(node, tables, names)
+        chain = found.get(node)
+        op = Lowering(chain.head if chain else node, tables, names)
         match = whole.get(node.results[0])
         if match is not None:
             made = attention.attention(op, graph, match)
             steps += [*op.steps, made]
         elif node in found:
-            steps += _chain(op, graph, found[node], images, tf32)
+            steps += _chain(op, graph, chain, images, tf32)
         elif node.results[0] not in inside:
             lower(op)
             steps += op.steps

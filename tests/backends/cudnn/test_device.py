@@ -149,6 +149,62 @@ def test_pinned_memory_is_used_again() -> None:
     device.close()
 
 
+def test_pinned_memory_waits_for_its_copy() -> None:
+    """Many copies may be under way; none takes pinned memory from another."""
+    simulated.reset()
+    device = simulated.device()
+    given = inputs(6)
+    buffers = [device.allocate(x.nbytes) for x in given]
+    events = [device.copy(host_buffer(x), buffer) for x, buffer in zip(given, buffers, strict=True)]
+    found = [np.empty_like(x) for x in given]
+    back = [
+        device.copy(buffer, host_buffer(x), (event,)) for buffer, x, event in zip(buffers, found, events, strict=True)
+    ]
+    for event, x, mine in zip(back, given, found, strict=True):
+        event.wait()
+        np.testing.assert_array_equal(mine, x)
+    device.close()
+
+
+def test_a_fault_is_forgotten_by_the_next_run() -> None:
+    simulated.reset()
+    device = simulated.device()
+    ports = [
+        helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, (5, 4)),
+        helper.make_tensor_value_info("i", onnx.TensorProto.INT64, (2,)),
+    ]
+    result = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, (2, 4))
+    graph = helper.make_graph([helper.make_node("Gather", ["x", "i"], ["y"])], "test", ports, [result])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    x = inputs(1, 5, 4)[0]
+    with heddle.compile(model, backends=[simulated.opened()], devices={"cudnn": device}) as executable:
+        for _ in range(3):
+            with pytest.raises(DeviceError, match="an index is outside of a dimension of 5"):
+                executable(x, np.array([1, 7]))
+            np.testing.assert_array_equal(np.asarray(executable(x, np.array([1, -1]))["y"]), x[[1, 4]])
+    device.close()
+
+
+def test_recorded_runs_are_of_their_buffers() -> None:
+    """Several calls at once each have their own buffers, and so their own recording."""
+    simulated.reset()
+    device = simulated.device()
+    with compiled(device) as executable:
+        executable.prepare()
+        program = executable.schedules[0].steps[0].artifact
+        loaded = device.load(program)
+        given = inputs(3)
+        sets = [[device.allocate(x.nbytes) for _ in range(2)] for x in given]
+        for _ in range(3):
+            for x, (source, target) in zip(given, sets, strict=True):
+                event = device.submit(loaded, [source, target], [device.copy(host_buffer(x), source)])
+                found = np.empty_like(x)
+                device.copy(target, host_buffer(found), [event]).wait()
+                np.testing.assert_allclose(found, wanted(chain(), x), atol=1e-5)
+        loaded.close()
+    device.close()
+
+
 def test_threads_share_a_device() -> None:
     simulated.reset()
     device = simulated.device()

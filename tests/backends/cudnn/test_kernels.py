@@ -14,7 +14,7 @@ import onnx.parser
 import pytest
 from heddle.backends.cudnn.backend import Cudnn, program_of
 from heddle.backends.cudnn.chips import chip_named
-from heddle.backends.cudnn.kernels.code import host_function, target_of
+from heddle.backends.cudnn.kernels.code import BARRIER, device_function, host_function, target_of
 from heddle.backends.cudnn.kernels.grid import Grid
 from heddle.backends.cudnn.kernels.ptx import Kernels
 from heddle.backends.cudnn.lower import translate
@@ -100,6 +100,21 @@ def test_wide_moves_are_vectors() -> None:
     ptx = ptx_of(read(CASES["wide"]), 80)
     assert ptx.count("ld.global.nc.v4") == ptx.count("st.global.v4") == 1
     assert "div" not in re.sub(r"div\.rn\.f32", "", ptx), "indices are divided"
+
+
+def test_phases_are_parted_by_barriers() -> None:
+    """What threads leave for each other is stored before a barrier, and no promise lets LLVM keep it in registers."""
+    (work,) = translate(read(CASES["softmax"])).works
+    grid = work.what
+    assert isinstance(grid, Grid)
+    assert len(grid.phases) > 8
+    function = device_function(grid, "kernel", target_of(80))
+    assert function.text().count(BARRIER) == len(grid.phases) - 1
+    promised = [
+        buffer for number, buffer in enumerate(grid.parameters) if "noalias" in function.parameters[number + 1][1]
+    ]
+    assert not grid.written.intersection(promised)
+    assert len(promised) == 1
 
 
 def test_equal_kernels_are_one() -> None:
