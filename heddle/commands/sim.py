@@ -12,8 +12,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from heddle.commands.arguments import AsJson
+import heddle
+from heddle.commands.arguments import AsJson, ShapeTexts, shapes
 from heddle.commands.display import ERR, OUT, print_json, print_table
+from heddle.commands.random_inputs import random_inputs
 from heddle.core.errors import DeviceError
 from heddle.core.files import write_whole
 from heddle.hw.vta.assembly import disassemble
@@ -24,8 +26,10 @@ from heddle.simulators.verilator.toolchain import find_verilator
 from heddle.simulators.vta.area import area as area_of
 from heddle.simulators.vta.cover import PROGRAMS, run_all
 from heddle.simulators.vta.images import Image, Scene, encode_program, parse_address, read_program, run_scene, set_up
+from heddle.simulators.vta.program import from_bytes
 from heddle.simulators.vta.rtl import Memory, build_rtl, rtl_spec
 from heddle.simulators.vta.sweep import sweep as sweep_layers
+from heddle.simulators.vta.window import window
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -178,9 +182,22 @@ def disasm(program: ProgramFile, config: ConfigName = "reference", section: Sect
 
 @app.command()
 def trace(
-    program: ProgramFile,
+    program: Annotated[
+        Path,
+        typer.Argument(
+            exists=True,
+            dir_okay=False,
+            metavar="PROGRAM|MODEL",
+            show_default=False,
+            help="A program as `run` takes it; with --node an ONNX model.",
+        ),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The waveforms, in FST.")] = Path("waves.fst"),
     config: ConfigName = "reference",
+    node: Annotated[
+        str | None, typer.Option(help="Compile an ONNX model, run it on random inputs, and show this node.")
+    ] = None,
+    shape: ShapeTexts = None,
     memory: Images = None,
     base: Bases = None,
     size: Size = "1m",
@@ -188,22 +205,46 @@ def trace(
     latency: Latency = 100,
     json: AsJson = False,
 ) -> None:
-    """Run a program, or one section of it, at RTL and write its waveforms for GTKWave or Surfer.
+    """Run a program, one section of it, or one node of a model at RTL and write its waveforms for GTKWave or Surfer.
 
-    Example:
+    Examples:
 
         heddle sim trace model.hvta --section layer1.0 -o layer1.fst
+
+        heddle sim trace model.onnx --node layer1.0.conv1 -o conv1.fst
     """
-    scene = _scene(program, config, memory, base, size, section)
-    if len(scene.sections) > 1:
-        names = ", ".join(part.name for part in scene.sections)
-        raise DeviceError(f"{program}: has several sections; choose one with --section: {names}")
-    with _working(f"tracing {scene.sections[0].name}"):
-        counters = run_scene(scene, "rtl", Memory(latency), output)
+    if node is not None:
+        with _working(f"tracing {node}"):
+            report = {"waves": str(output), **_traced(program, node, config, shape, latency, output)}
+    else:
+        scene = _scene(program, config, memory, base, size, section)
+        if len(scene.sections) > 1:
+            names = ", ".join(part.name for part in scene.sections)
+            raise DeviceError(f"{program}: has several sections; choose one with --section: {names}")
+        with _working(f"tracing {scene.sections[0].name}"):
+            counters = run_scene(scene, "rtl", Memory(latency), output)
+        report = {"waves": str(output), "cycles": counters["cycles"]}
     if json:
-        print_json({"waves": str(output), "bytes": output.stat().st_size, "cycles": counters["cycles"]})
+        print_json({**report, "bytes": output.stat().st_size})
         return
-    OUT.print(f"{counters['cycles']} cycles in {output}", highlight=False, markup=False)
+    OUT.print(f"{report['cycles']} cycles in {output}", highlight=False, markup=False)
+
+
+def _traced(model: Path, node: str, config: str, shape: list[str] | None, latency: int, output: Path) -> dict[str, int]:
+    """Run a model of which one node's region runs at RTL; the cycles that the waveforms of the node show."""
+    device = {"region": node, "waves": str(output), "latency": latency, "config": config}
+    executable = heddle.compile(
+        model, ["vta", "host"], shapes(shape), options={"vta": {"config": config}}, devices={"vta": device}
+    )
+    artifacts = [step.artifact for step in executable.schedules[0].steps if step.artifact.device == "vta"]
+    known = sorted({name for artifact in artifacts for name in artifact.nodes})
+    if node not in known:
+        raise DeviceError(f"{model}: no node {node!r} runs on the accelerator; there are {', '.join(known) or 'none'}")
+    executable(**random_inputs(executable.inputs))
+    (found,) = [artifact for artifact in artifacts if node in artifact.nodes]
+    code = from_bytes(found.code)
+    first, end = window(found, code, code.sections[0], node, Memory(latency))
+    return {"first_cycle": first, "cycles": end - first}
 
 
 @app.command()

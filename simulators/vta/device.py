@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -20,7 +20,8 @@ from heddle.simulators.vta.functional import Functional
 from heddle.simulators.vta.heap import ALIGNMENT, Heap
 from heddle.simulators.vta.ports import PortLayout, pack, unpack
 from heddle.simulators.vta.program import Binding, Program, Section, from_bytes
-from heddle.simulators.vta.rtl import Memory, Rtl, build_rtl
+from heddle.simulators.vta.rtl import Memory, Rtl, Waves, build_rtl
+from heddle.simulators.vta.window import window
 
 Sim = Literal["functional", "cycle", "rtl"]
 SPACE = "vta"
@@ -31,9 +32,9 @@ class Options:
     """How a device is simulated.
 
     `sim` is the model; `region` names one node or section that runs at RTL whatever `sim` says, and `waves` the file
-    for its waveforms (.fst). `latency` to `backpressure` are the memory's timing, `watchdog` the cycles without any
-    progress after which a run at RTL is given up, `capacity` the bytes of device memory. `config` sets the clock that
-    `properties` reports.
+    (.fst) for waveforms of the cycles in which that node runs. `latency` to `backpressure` are the memory's timing,
+    `watchdog` the cycles without any progress after which a run at RTL is given up, `capacity` the bytes of device
+    memory. `config` sets the clock that `properties` reports.
     """
 
     sim: Sim = "functional"
@@ -174,7 +175,7 @@ class VtaDevice(Device):
         named = self.options.region is not None and self.options.region in (section.name, *program.artifact.nodes)
         try:
             if named or self.options.sim == "rtl":
-                return self._run_rtl(config, section, program.code, bases, waves=named)
+                return self._run_rtl(program, section, bases, waves=named)
             self._model(config).run(section.instructions, bases, limits)
         except DeviceError as error:
             error.add_note(f"section {section.name}")
@@ -193,18 +194,18 @@ class VtaDevice(Device):
     def _model(self, config: Config) -> Functional:
         return self._functional.setdefault(config.digest(), Functional(config, self._heap.memory))
 
-    def _run_rtl(
-        self, config: Config, section: Section, code: int, bases: Sequence[int], waves: bool
-    ) -> Mapping[str, int]:
-        file = self.options.waves if waves else None
+    def _run_rtl(self, program: VtaProgram, section: Section, bases: Sequence[int], waves: bool) -> Mapping[str, int]:
+        config, options = program.program.config, self.options
+        file = Path(options.waves) if waves and options.waves else None
         key = config.digest() + (".trace" if file else "")
         if key not in self._rtl:
             model = build_rtl(config, "trace" if file else "fast")
-            self._rtl[key] = Rtl(config, model, self._heap.memory, self.options.timing)
-        rtl = self._rtl[key]
+            self._rtl[key] = Rtl(config, model, self._heap.memory, options.timing)
+        rtl, shown = self._rtl[key], None
+        if file is not None and options.region is not None:
+            shown = Waves(file, window(program.artifact, program.program, section, options.region, options.timing))
         try:
-            with rtl.simulation.trace(file) if file else nullcontext():
-                return rtl.run(section.instructions, code, bases, self.options.watchdog)
+            return rtl.run(section.instructions, program.code, bases, options.watchdog, waves=shown)
         except DeviceError:
             self._rtl.pop(key).close()  # a stopped or hung machine is not used again
             raise

@@ -16,7 +16,7 @@ from heddle.hw.vta.isa import Instruction, decode, encode
 from heddle.simulators.vta.cycle import cycles
 from heddle.simulators.vta.functional import Functional
 from heddle.simulators.vta.program import MAGIC, Binding, Program, Section, from_bytes
-from heddle.simulators.vta.rtl import Memory, Rtl, build_rtl
+from heddle.simulators.vta.rtl import Memory, Rtl, Waves, build_rtl
 from numpy.typing import NDArray
 
 WORD = INSTRUCTION_BITS // 8
@@ -130,12 +130,8 @@ def run_scene(scene: Scene, sim: Sim, timing: Memory, waves: Path | None = None)
         machine = Rtl(scene.config, build_rtl(scene.config, kind), scene.memory, timing)
         try:
             for section in scene.sections:
-                if waves is None:
-                    counters = machine.run(section.instructions, scene.code, scene.bases)
-                else:
-                    with machine.simulation.trace(waves):
-                        counters = machine.run(section.instructions, scene.code, scene.bases)
-                _add(total, counters)
+                shown = Waves(waves) if waves else None
+                _add(total, machine.run(section.instructions, scene.code, scene.bases, waves=shown))
         finally:
             machine.close()
         return total

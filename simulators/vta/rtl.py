@@ -37,6 +37,14 @@ class Memory:
     jitter: int | None = None
 
 
+@dataclass(frozen=True)
+class Waves:
+    """A file for waveforms (.fst or .vcd), and the cycles that it shall show, from the start; None for all."""
+
+    file: Path
+    cycles: tuple[int, int] | None = None
+
+
 def rtl_spec(config: Config, sources: Sequence[Path] | None = None) -> RtlSpec:
     """What the Verilator wrapper needs to build the accelerator; `sources` replaces the modules (for mutants)."""
     text = system_verilog(config)
@@ -87,6 +95,7 @@ class Rtl:
         bases: Sequence[int],
         watchdog: int = 100_000,
         most: int = MOST_CYCLES,
+        waves: Waves | None = None,
     ) -> Mapping[str, int]:
         """Run a program that is first written to memory at byte `code`; the counters by name.
 
@@ -94,6 +103,8 @@ class Rtl:
         """
         self.prepare(program, code, bases)
         try:
+            if waves is not None:
+                most -= self._shown(waves, watchdog)
             self.simulation.run(max_cycles=most, until="irq", watchdog=watchdog, progress=["heartbeat"])
         except RtlHangError as hang:
             raise self._hung(program, str(hang)) from hang
@@ -102,6 +113,21 @@ class Rtl:
             kind = ERRORS[(errors & -errors).bit_length() - 1]
             raise FaultError(kind, index, f"{_named(program, index)}: the hardware reports {kind}")
         return self._counters()
+
+    def _shown(self, waves: Waves, watchdog: int) -> int:
+        """Run to the end of what waveforms are wanted of; the cycles that were run."""
+
+        def on(cycles: int, until: str | None = None) -> int:
+            simulation = self.simulation
+            return simulation.run(max_cycles=cycles, until=until, watchdog=watchdog, progress=["heartbeat"]).cycles
+
+        if waves.cycles is None:
+            with self.simulation.trace(waves.file):
+                return on(MOST_CYCLES, "irq")
+        first, end = waves.cycles
+        ran = on(first) if first else 0
+        with self.simulation.trace(waves.file):
+            return ran + on(end - first)
 
     def prepare(self, program: Sequence[Instruction], code: int, bases: Sequence[int]) -> None:
         """Write a program to memory and start it, without waiting for its end; its bases must be whole beats."""

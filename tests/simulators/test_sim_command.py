@@ -7,6 +7,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from heddle.core.errors import DeviceError
 from heddle.hw.vta.config import config_names, load_config
@@ -14,6 +15,7 @@ from heddle.simulators.vta.images import parse_address, read_program
 from heddle.simulators.vta.program import Binding, Program, Section, to_bytes
 from heddle.simulators.vta.rtl import Memory
 from heddle.simulators.vta.sweep import sweep
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
 from heddle.commands.sim import app
@@ -100,7 +102,7 @@ def test_trace_writes_waveforms(files: dict[str, Path], tmp_path: Path) -> None:
 
 
 def test_cover_counts_lines_and_toggles() -> None:
-    report = json.loads(call("cover", "--programs", 6, "--jobs", 12, "--json"))
+    report = json.loads(call("cover", "--programs", 2, "--jobs", 12, "--json"))
     assert report["total"]["line"]["hit"] > 0.8 * report["total"]["line"]["total"]
     assert report["files"]["vta_load.sv"]["toggle"]["hit"] > 0
 
@@ -170,3 +172,36 @@ def test_executor_needs_nothing_but_submit() -> None:
             return future
 
     assert sweep(["tiny"], ["8x8x8x8k3"], Memory(), executor=Now()) == sweep(["tiny"], ["8x8x8x8k3"], Memory())  # type: ignore[arg-type]  # only `submit` is used
+
+
+def two_convolutions() -> ModelProto:
+    """QLinearConv twice, 3x3 over 8x8 pixels of four channels, named `first` and `second`."""
+    pick = np.random.default_rng(5)
+    constants = {
+        "w": pick.integers(-20, 20, (4, 4, 3, 3)).astype(np.int8),
+        "scale": np.float32(0.05), "fine": np.float32(0.02), "zero": np.int8(0),
+    }  # fmt: skip
+    quantized = ["scale", "zero", "w", "fine", "zero", "scale", "zero"]
+    nodes = [
+        helper.make_node("QLinearConv", ["x", *quantized], ["m"], name="first", pads=[1, 1, 1, 1]),
+        helper.make_node("QLinearConv", ["m", *quantized], ["y"], name="second", pads=[1, 1, 1, 1]),
+    ]
+    ports = [helper.make_tensor_value_info(name, TensorProto.INT8, [1, 4, 8, 8]) for name in "xy"]
+    initializers = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "two", ports[:1], ports[1:], initializers)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def test_trace_shows_the_cycles_of_one_node_of_a_model(tmp_path: Path) -> None:
+    model = tmp_path / "two.onnx"
+    model.write_bytes(two_convolutions().SerializeToString())
+    found = {}
+    for node in ("first", "second"):
+        waves = tmp_path / f"{node}.fst"
+        found[node] = json.loads(call("trace", model, "--node", node, "-c", "tiny", "-o", waves, "--json"))
+        assert found[node]["bytes"] == waves.stat().st_size > 1000
+    assert found["first"]["first_cycle"] < found["second"]["first_cycle"]
+    whole = found["second"]["first_cycle"] + found["second"]["cycles"]
+    assert 300 < found["first"]["cycles"] < whole - 300  # the second node's work of 576 slots comes after
+    with pytest.raises(DeviceError, match=r"no node 'third' runs on the accelerator; there are first, second$"):
+        call("trace", model, "--node", "third", "-c", "tiny", "-o", tmp_path / "no.fst")
