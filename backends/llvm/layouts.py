@@ -412,7 +412,7 @@ class Layouts:
             tail, before = self._dequantizing(sliding, weights, tail)
             pointers = [*before, *pointers]
         alone = sliding.groups == source.image.channels == out.image.channels and source.image.block == self.lanes
-        room = 0
+        room, whole = 0, True
         if alone and sliding.groups > 1:
             single = depthwise.Depthwise(source.image, out.image, sliding.window)
             plan = self.choices(single)
@@ -425,11 +425,12 @@ class Layouts:
             make = lambda name: winograd.winograd(name, target, problem, filtered, tail)  # noqa: E731
         else:
             packed = conv.pack(weights, problem, target, schedule)
+            whole = schedule.split >= source.image.blocks
             make = lambda name: conv.conv(name, target, problem, schedule, tail)  # noqa: E731
         table = self.table(f"{sliding.weights.name}.packed", packed)
         scratch = self.names.fresh(f"{step.output.name}.scratch", tensor("uint8", room)) if room else None
         last = Argument(scratch or table)
-        self._add(step, [source.argument, Argument(table)], [last], out, pointers, make, scratch)
+        self._add(step, [source.argument, Argument(table)], [last], out, pointers, make, scratch, whole)
 
     def _fill(self, sliding: Sliding) -> int:
         """What stands for zero in the memory of a convolution's source."""
@@ -458,15 +459,26 @@ class Layouts:
         pointers: Sequence[Argument],
         make: Functions,
         scratch: Value | None = None,
+        whole: bool = True,
     ) -> None:
-        """The step of a kernel `(before..., out, operands..., after...)`, which clears its output's halo first."""
+        """The step of a kernel `(before..., out, operands..., after...)`, which clears its output's halo first.
+
+        `whole`: each of its elements is written once, so that it may take the place of an operand.
+        """
         arguments = [*before, out.argument, *pointers, *after]
         reads = [a.value for a in (*before, *pointers)]
+        held = {image.value: image for image in self.blocked.values()}
+
+        def alike(pointer: Argument) -> bool:
+            """Whether an operand lies as the output does."""
+            operand = held.get(pointer.value)
+            return operand is not None and (operand.image, operand.offset) == (out.image, out.offset) == (out.image, 0)
 
         def functions(name: str) -> list[Function]:
             return _clearing(name, out.image, self.fills.get(step.output, 0), len(before), make)
 
-        self.made.append(template(out.value, reads, arguments, functions, scratch, step.node))
+        over = [pointer.value for pointer in pointers if alike(pointer)] if whole else []
+        self.made.append(template(out.value, reads, arguments, functions, scratch, step.node, over))
 
 
 def _clearing(name: str, out: Image, fill: int, position: int, make: Functions) -> list[Function]:

@@ -184,6 +184,8 @@ def kernel_of(
         lambda name: gemm.gemm(name, target, problem, schedule, tail, internal=False),
         scratch,
         step.node,
+        # Partial sums would wait there while the operand is still to be read.
+        [item.value.source for item, where in places if where == problem.out and schedule.depth >= problem.k],
     )
 
 

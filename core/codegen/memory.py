@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from heddle.core.codegen.affine import Affine
+from heddle.core.codegen.affine import Affine, of_axis
 from heddle.core.codegen.lower.rules import Step
 from heddle.core.codegen.narrow import storage_type
 from heddle.core.codegen.template import Template
-from heddle.core.codegen.tensor import Compute, View, compute, load, reads, written
+from heddle.core.codegen.tensor import Compute, View, compute, load, reads, walk, written
 from heddle.core.ir import Graph, Names, Value
 from heddle.core.ops.scalar import Expr
 from numpy.typing import NDArray
@@ -51,6 +52,7 @@ def plan(graph: Graph, steps: Sequence[Step], constants: Mapping[Value, NDArray[
             memory.roots[step.output] = step.source
     steps = [*steps, *_place_borders(graph, steps, memory)]
     spans = _spans(steps, memory)
+    _in_place(steps, spans, memory, constants)
     used = {memory.root(load.source) for step in steps for load in reads(step)}
     for value in constants:
         if value in used:
@@ -97,6 +99,47 @@ def _spans(steps: Sequence[Step], memory: Memory) -> dict[Value, tuple[int, int]
             if root in spans:
                 spans[root] = (spans[root][0], number)
     return spans
+
+
+def _in_place(
+    steps: Sequence[Step],
+    spans: dict[Value, tuple[int, int]],
+    memory: Memory,
+    constants: Mapping[Value, NDArray[Any]],
+) -> None:
+    """Let outputs take the place of what is read for the last time, element by element: there is less memory to go
+    through, and what is written is in the caches already."""
+    writers = Counter(value for step in steps if isinstance(step, Compute) for value in written(step))
+    for number, step in enumerate(steps):
+        if not isinstance(step, Compute) or writers[step.output] > 1:
+            continue
+        output = step.output
+        if output in memory.roots or output in memory.places or output not in spans:
+            continue
+        for value in step.over if isinstance(step, Template) else _read_in_order(step):
+            root = memory.root(value)
+            seen = [item.source for item in reads(step) if memory.root(item.source) == root]
+            if set(seen) != {value} or (isinstance(step, Template) and len(seen) > 1):
+                continue
+            last_read = root in spans and spans[root][1] == number > spans[root][0]
+            free = root not in memory.places and root not in constants
+            if last_read and free and root.dtype == output.dtype and size_in_memory(root) == size_in_memory(output):
+                memory.roots[output] = root
+                spans[root] = (spans[root][0], spans.pop(output)[1])
+                break
+
+
+def _read_in_order(step: Compute) -> list[Value]:
+    """What a computation made of expressions reads only at the element that it writes."""
+    if type(step) is not Compute or step.at is not None:
+        return []
+    if any(item.op in ("fold", "if") for item in walk(step.body)):
+        return []
+    places: dict[Value, set[tuple[Affine, ...]]] = {}
+    for item in reads(step):
+        places.setdefault(item.source, set()).add(item.indices)
+    here = {tuple(map(of_axis, step.axes))}
+    return [value for value, where in places.items() if where == here and value.shape == step.output.shape]
 
 
 def _pack(memory: Memory, spans: Mapping[Value, tuple[int, int]]) -> None:

@@ -24,11 +24,16 @@ class Argument:
 
 @dataclass(frozen=True, eq=False)
 class Template(Compute):
-    """A computation by a kernel: `body` names what it reads, and nothing more is to be made of it."""
+    """A computation by a kernel: `body` names what it reads, and nothing more is to be made of it.
+
+    `over` are values that it reads which the output may take the place of: each element is read, for the last time,
+    before the one in its place is written.
+    """
 
     arguments: tuple[Argument, ...] = ()
     scratch: Value | None = None
     functions: Functions | None = None
+    over: tuple[Value, ...] = ()
 
     def __str__(self) -> str:
         inner = ", ".join(f"{a.value}+{a.offset}" if a.offset else str(a.value) for a in self.arguments)
@@ -42,8 +47,9 @@ def template(
     functions: Functions,
     scratch: Value | None = None,
     node: str = "",
+    over: Sequence[Value] = (),
 ) -> Template:
     """The step that runs a kernel: it writes `output` (or a part) and `scratch`, and reads the whole of `reads`."""
     read = tuple(load(value, *(0 for _ in value.shape)) for value in reads)
     body = Expr("reads", output.dtype, read)
-    return Template(output, (), body, (), node, tuple(arguments), scratch, functions)
+    return Template(output, (), body, (), node, tuple(arguments), scratch, functions, tuple(over))

@@ -70,7 +70,7 @@ class Block:
 def micro(name: str, target: Target, arithmetic: Arithmetic, block: Block, tail: Tail) -> Function:
     """The function `(a, b, out, operands...)` that computes one block; every displacement is a constant of the code."""
     names = [f"x{i}" for i in range(len(tail.operands))]
-    out = "ptr noalias" if block.last else "ptr"
+    out = "ptr noalias" if block.last and not tail.operands else "ptr"  # it may take an operand's place
     f = Function(
         name,
         [("a", "ptr readonly"), ("b", "ptr readonly"), ("out", out), *((x, "ptr readonly") for x in names)],

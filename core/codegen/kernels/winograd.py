@@ -409,5 +409,7 @@ def _after(
 
 def _leaf(name: str, target: Target, pointers: Sequence[str]) -> Function:
     attributes = f'noinline nounwind "prefer-vector-width"="{target.vector_bytes * 8}"'
-    parameters = [(key, "ptr noalias") for key in pointers[:2]] + [(key, "ptr readonly") for key in pointers[2:]]
+    # The output, which is second, may take an operand's place.
+    alone = "ptr noalias" if len(pointers) == 2 else "ptr"
+    parameters = [(pointers[0], "ptr noalias"), (pointers[1], alone)] + [(key, "ptr readonly") for key in pointers[2:]]
     return Function(name, parameters, internal=True, attributes=attributes)
