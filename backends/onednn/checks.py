@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 
 import numpy as np
 from heddle.backends.onednn.windows import windows
@@ -75,6 +76,8 @@ def broadcasts(match: Match) -> str | None:
         return "the operands are scalars, takes at least one axis"
     if left == out or (right == out and node.op in ("Add", "Mul", "Max", "Min")):
         return None
+    if right == out and node.op == "Sub" and node.operands[0] in match.graph.constants and prod(left) == 1:
+        return None  # a number less the rest is a multiple and a sum
     return f"the operands {left} and {right} are both broadcast to {out}, takes a first one of that shape"
 
 

@@ -74,5 +74,12 @@ def results(made: onnx.ModelProto, inputs: Arrays, options: dict[str, Any]) -> A
     return {name: np.asarray(array) for name, array in compiled(*inputs.values()).items()}
 
 
+def kinds(made: onnx.ModelProto, **options: Any) -> list[str]:
+    """The primitives that a model becomes."""
+    compiled = heddle.compile(made, backends=["onednn"], options={"onednn": options} if options else None)
+    (step,) = compiled.schedules[0].steps
+    return [primitive["kind"] for primitive in step.artifact.meta["program"]["primitives"]]
+
+
 def normal(*shape: int, seed: int = 0) -> np.ndarray[Any, Any]:
     return np.asarray(np.random.default_rng([seed, *shape]).standard_normal(shape), np.float32)

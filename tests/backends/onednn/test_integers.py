@@ -11,8 +11,7 @@ from heddle.backends.onednn.quantization import Quantized, exact
 from heddle.core.ir import TensorType, Value
 from onnx import helper
 
-import heddle
-from tests.backends.onednn.comparing import Arrays, compare_integers, model, needs_library, normal
+from tests.backends.onednn.comparing import Arrays, compare_integers, kinds, model, needs_library, normal
 
 pytestmark = needs_library
 
@@ -22,13 +21,6 @@ def whole(dtype: Any, *shape: int, seed: int = 0, most: int = 127) -> np.ndarray
     limits = np.iinfo(dtype)
     low, high = max(limits.min, -most), min(limits.max, most if limits.min < 0 else 2 * most + 1)
     return np.random.default_rng([seed, *shape]).integers(low, high, shape, endpoint=True).astype(dtype)
-
-
-def kinds(made: onnx.ModelProto, **options: Any) -> list[str]:
-    """The primitives that a model becomes."""
-    compiled = heddle.compile(made, backends=["onednn"], options={"onednn": options} if options else None)
-    (step,) = compiled.schedules[0].steps
-    return [primitive["kind"] for primitive in step.artifact.meta["program"]["primitives"]]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from tests.backends.onednn.comparing import compare, model, needs_library, normal
+from tests.backends.onednn.comparing import compare, kinds, model, needs_library, normal
 
 pytestmark = needs_library
 
@@ -110,6 +110,70 @@ def test_normalization_concat_and_resize() -> None:
     ]
     held = {"s": normal(6), "b": normal(6, seed=1), "f": np.array([1, 1, 2, 2], np.float32)}
     compare(model(nodes, inputs, held), inputs)
+
+
+@pytest.mark.parametrize("op", ["Mean", "Sum", "Max", "Min", "Prod", "L1", "L2", "SumSquare"])
+@pytest.mark.parametrize("axes", [(1,), (-1, 0), ()])
+def test_reductions(op: str, axes: tuple[int, ...]) -> None:
+    """Over an axis of one element too."""
+    inputs = {"x": normal(2, 1, 3, 5)}
+    held = {"axes": np.array(axes, np.int64)} if axes else {}
+    compare(model([helper.make_node(f"Reduce{op}", ["x", *held], ["y"], keepdims=0)], inputs, held), inputs)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_sums_of_several(count: int) -> None:
+    inputs = {f"x{number}": normal(2, 3, 4, 5, seed=number) for number in range(count)}
+    compare(model([helper.make_node("Sum", list(inputs), ["y"])], inputs, {}), inputs)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 5), (1, 2, 4, 5), (1, 2, 3, 4, 5)])
+@pytest.mark.parametrize("mode", ["linear", "nearest"])
+def test_resampling_to_sizes(shape: tuple[int, ...], mode: str) -> None:
+    inputs = {"x": normal(*shape)}
+    bent = [3 * shape[2], *(2 * size for size in shape[3:])] if mode == "nearest" else [size + 2 for size in shape[2:]]
+    ways = {"nearest": ("asymmetric", "floor"), "linear": ("half_pixel", "round_prefer_floor")}[mode]
+    node = helper.make_node(
+        "Resize", ["x", "", "", "sizes"], ["y"], mode=mode, coordinate_transformation_mode=ways[0], nearest_mode=ways[1]
+    )
+    compare(model([node], inputs, {"sizes": np.array([*shape[:2], *bent], np.int64)}), inputs)
+
+
+def test_what_follows_a_convolution_is_part_of_it() -> None:
+    """A bias, a residual, an activation, a number and a factor for each channel: one primitive between two layouts."""
+    inputs = {"x": normal(1, 8, 6, 5), "z": normal(1, 8, 6, 5, seed=1)}
+    held = {"w": normal(8, 8, 3, 3), "b": normal(8), "k": normal(1, 8, 1, 1), "n": np.float32(0.7)}
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Add", ["c", "z"], ["s"]),
+        helper.make_node("Relu", ["s"], ["r"]),
+        helper.make_node("Sub", ["n", "r"], ["m"]),
+        helper.make_node("Mul", ["m", "k"], ["p"]),
+        helper.make_node("Sigmoid", ["p"], ["y"]),
+    ]
+    made = model(nodes, inputs, held)
+    assert sorted(kinds(made)) == ["convolution", "reorder", "reorder", "reorder"]
+    compare(made, inputs)
+
+
+def test_what_follows_a_product_is_part_of_it() -> None:
+    """Scores of an attention: scaled by a number, masked along the last axis."""
+    inputs = {"q": normal(2, 3, 4, 8), "k": normal(2, 3, 8, 5), "mask": normal(2, 1, 1, 5)}
+    nodes = [
+        helper.make_node("MatMul", ["q", "k"], ["s"]),
+        helper.make_node("Div", ["s", "root"], ["t"]),
+        helper.make_node("Add", ["t", "mask"], ["y"]),
+    ]
+    made = model(nodes, inputs, {"root": np.float32(np.sqrt(8))})
+    assert kinds(made)[0] == "matmul"
+    compare(made, inputs)
+
+
+def test_infinite_masks() -> None:
+    """Softmax of scores that are masked by minus infinity, as models write it."""
+    inputs = {"x": normal(2, 3, 6)}
+    inputs["x"][:, :, 4:] = -np.inf
+    compare(model([helper.make_node("Softmax", ["x"], ["y"])], inputs, {}), inputs)
 
 
 def test_bfloat16_is_an_option() -> None:
