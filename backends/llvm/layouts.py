@@ -19,7 +19,7 @@ from heddle.backends.llvm.products import located
 from heddle.backends.llvm.tails import dequantizing, fits, operands_of, tail_of
 from heddle.core.codegen.affine import flatten, of_axis
 from heddle.core.codegen.kernels import conv, depthwise, winograd
-from heddle.core.codegen.kernels.image import Image
+from heddle.core.codegen.kernels.image import Image, Window
 from heddle.core.codegen.kernels.layout import clear_halo, repack
 from heddle.core.codegen.kernels.mapped import mapped
 from heddle.core.codegen.kernels.pool import Pool, pool, whole_pool
@@ -407,14 +407,15 @@ class Layouts:
         assert sliding.weights is not None
         weights, target = self.tables[sliding.weights], self.target
         small = sliding.quantized is not None and largest_sum(weights, sliding.source.dtype, target) < 1 << 25
-        problem = conv.Conv(source.image, out.image, sliding.window, sliding.groups, small)
+        source, window = self._without_steps(step, sliding, source, out)
+        problem = conv.Conv(source.image, out.image, window, sliding.groups, small)
         if sliding.quantized is not None:
             tail, before = self._dequantizing(sliding, weights, tail)
             pointers = [*before, *pointers]
         alone = sliding.groups == source.image.channels == out.image.channels and source.image.block == self.lanes
         room, whole = 0, True
         if alone and sliding.groups > 1:
-            single = depthwise.Depthwise(source.image, out.image, sliding.window)
+            single = depthwise.Depthwise(source.image, out.image, window)
             plan = self.choices(single)
             packed = depthwise.pack(weights, single)
             make: Functions = lambda name: depthwise.depthwise(name, target, single, plan, tail)  # noqa: E731
@@ -431,6 +432,25 @@ class Layouts:
         scratch = self.names.fresh(f"{step.output.name}.scratch", tensor("uint8", room)) if room else None
         last = Argument(scratch or table)
         self._add(step, [source.argument, Argument(table)], [last], out, pointers, make, scratch, whole)
+
+    def _without_steps(self, step: Compute, sliding: Sliding, source: Blocked, out: Blocked) -> tuple[Blocked, Window]:
+        """For a window of one element that steps over others, the elements that it sees, side by side: those are one
+        row, which is cut into blocks without waste."""
+        window, image = sliding.window, source.image
+        if window.taps > 1 or window.stride == (1, 1) or any(window.pads) or image.block != self.lanes:
+            return source, window
+        height, width = out.image.height, out.image.width
+        seen = Image(image.channels, height, width, image.block, batch=image.batch, scalar=image.scalar)
+        held = self._allocate(sliding.source, seen)
+        problem = Pool(image, seen, window, "max")  # the greatest of one element is that element
+
+        def functions(name: str) -> list[Function]:
+            return pool(name, self.target, problem, internal=False)
+
+        self.made.append(
+            template(held.value, [source.value], [source.argument, held.argument], functions, node=step.node)
+        )
+        return held, Window((1, 1))
 
     def _fill(self, sliding: Sliding) -> int:
         """What stands for zero in the memory of a convolution's source."""

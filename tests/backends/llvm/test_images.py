@@ -155,3 +155,11 @@ def test_convolution_along_one_axis(net, host, groups, attrs):
     host.check(net, y)
     graph = net.graph(y)
     assert not any("fold" in str(call.kernel) for call in program(graph, host.target, Kernels()).calls)
+
+
+@pytest.mark.parametrize("groups", [1, 24])
+def test_window_of_one_element_that_steps(net, host, groups):
+    """What it steps over is left out beforehand, of halves of channels and of each channel by itself."""
+    x = net.conv(net.input(2, 5, 9, 12), 24, 3)
+    y = net.conv(net("Relu", x), 48 // groups * groups, 1, groups=groups, strides=(2, 3), pads=(0,) * 4)
+    host.check(net, y, x)
