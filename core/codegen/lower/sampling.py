@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import itertools
+from functools import reduce
+from operator import add
 
 import numpy as np
 from heddle.core.codegen.affine import Affine, axis
+from heddle.core.codegen.lower.indexing import guard, wrapped
 from heddle.core.codegen.lower.rules import Lowering, lowers
-from heddle.core.codegen.tensor import indirect, load, total
-from heddle.core.ops.scalar import Expr, absolute, cast, const, floor, maximum, minimum, remainder, round_even, where
+from heddle.core.codegen.tensor import fold, indirect, load, position, total
+from heddle.core.ops.scalar import (
+    Expr,
+    absolute,
+    cast,
+    const,
+    floor,
+    lowest,
+    maximum,
+    minimum,
+    remainder,
+    round_even,
+    where,
+)
 
 F64 = np.dtype(np.float64)
 _REACH = {"nearest": (0,), "linear": (0, 1), "cubic": (-1, 0, 1, 2)}
@@ -103,5 +118,49 @@ def affine_grid(op: Lowering) -> None:
         k = axis(len(spatial) + 1, "k")
         product = load(table, *rest[:-1], k) * cast(load(op[0], n, rest[-1], k), F64)
         return cast(total([k], product), op.output.dtype)
+
+    op.compute(op.output, body)
+
+
+@lowers("RoiAlign")
+def roi_align(op: Lowering) -> None:
+    """Each cell of a region is the mean, or the greatest, of points that are read between pixels."""
+    x, rois, images, points = op[0], op[1], op[2], op.attrs["sampling_ratio"]
+    if points <= 0:
+        raise op.refuse("sampling_ratio is 0: how many points a cell has depends on its region; give it")
+    greatest = op.attrs["mode"] == "max"
+    guard(op, images, lambda i: wrapped(load(images, i), x.shape[0]), x.shape[0])
+
+    def taps(r: Affine, cell: Affine, point: Affine, across: int) -> list[tuple[Affine, Expr]]:
+        """The two pixels beside a point along an axis, each with its weight; nothing beyond the image."""
+        size, count = x.shape[3 if across else 2], op.output.shape[3 if across else 2]
+        begin, end = (cast(load(rois, r, side), F64) * op.attrs["spatial_scale"] for side in (1 - across, 3 - across))
+        length = end - begin
+        if op.attrs["coordinate_transformation_mode"] == "half_pixel":
+            begin = begin - 0.5
+        else:
+            length = maximum(length, const(1.0, F64))
+        each = length / float(count)
+        at = begin + position(cell, F64) * each + (position(point, F64) + 0.5) * each / float(points)
+        inside = (at >= -1.0) & (at <= float(size))
+        held = maximum(minimum(at, float(size - 1)), 0.0)
+        low = floor(held)
+        part = held - low
+        pixels = (low, minimum(low + 1.0, float(size - 1)))
+        return [
+            (indirect(pixel, size), where(inside, w, 0.0)) for pixel, w in zip(pixels, (1 - part, part), strict=True)
+        ]
+
+    def body(r: Affine, c: Affine, i: Affine, j: Affine) -> Expr:
+        down, across = axis(points, "down"), axis(points, "across")
+        image = indirect(wrapped(load(images, r), x.shape[0]), x.shape[0])
+        terms = [
+            cast(load(x, image, c, row, column), F64) * (one * other)
+            for (row, one), (column, other) in itertools.product(taps(r, i, down, 0), taps(r, j, across, 1))
+        ]
+        if greatest:
+            best = reduce(maximum, terms)
+            return cast(fold([down, across], const(lowest(F64), F64), best, maximum), op.output.dtype)
+        return cast(total([down, across], reduce(add, terms)) / float(points * points), op.output.dtype)
 
     op.compute(op.output, body)

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-_LINE = re.compile(r"(\w+)(?:/(\d+))?\((.*?)\)\s*(\{.*\})?\s*$")
+_LINE = re.compile(r"([\w.]+)(?:/(\d+))?\((.*?)\)\s*(\{.*\})?\s*$")
 _OPERAND = re.compile(r"(\w+\[[\d,]*\])(?:=(.*)|~(-?\d+):(-?\d+))?$")
 
 

@@ -248,6 +248,32 @@ TopK/2(F[1,16]=[1,nan,-inf,2,nan,inf,-inf,3,3,1,nan,0,0,0,0,0], int64[1]=[2])
 TopK/2(int8[40,3], int64[1]=[4]) {axis=0, largest=0}
 TopK/2(F[3,7,2], int64[1]=[4]) {axis=1, largest=0}
 TopK/2(int64[20]~0:5, int64[1]=[20]) {axis=0}
+RoiAlign(F[2,3,9,8], F[3,4]=[0,0,9,4,1,2,20,22,5,5,3,2], int64[3]=[0,1,0]) \
+    {output_height=3, output_width=2, sampling_ratio=2, spatial_scale=0.5}
+RoiAlign(F[2,3,9,8], F[2,4]=[0,0,9,4,-3,-2,5,4], int64[2]=[0,1]) \
+    {output_height=2, output_width=3, sampling_ratio=3, mode="max", coordinate_transformation_mode="output_half_pixel"}
+"""
+
+COUNTED = """
+heddle.NonZeroBounded/2(int32[3,4,2]~-1:2)
+heddle.NonZeroBounded/2(bool[7])
+heddle.NonZeroBounded/2(float32[3]=[0, nan, -0.0])
+heddle.NonZeroBounded/2(float32[0,3])
+heddle.NonZeroBounded/2(float32[])
+heddle.CompressBounded/2(float32[4,3], bool[4]) {axis=0}
+heddle.CompressBounded/2(float32[4,3], bool[2]) {axis=-1}
+heddle.CompressBounded/2(bfloat16[2,3,2], bool[9])
+heddle.CompressBounded/2(float32[3], bool[3]=[0, 0, 0])
+heddle.UniqueBounded/5(int64[20]~0:6)
+heddle.UniqueBounded/5(int8[4,5]~-2:2) {sorted=0}
+heddle.UniqueBounded/5(float32[8]=[3, nan, -inf, nan, 0, 3, inf, -inf])
+heddle.UniqueBounded/5(uint8[6,2,2]~0:2) {axis=0}
+heddle.UniqueBounded/5(int32[2,9]~0:2) {axis=-1, sorted=0}
+heddle.UniqueBounded/4(bool[9])
+heddle.UniqueBounded/2(float64[1])
+heddle.NonMaxSuppressionBounded/2(F[2,9,4], F[2,3,9], int64[1]=[4], F[1]=[0.3], F[1]=[-0.5])
+heddle.NonMaxSuppressionBounded/2(F[1,9,4], F[1,1,9], int64[]=[20], F[]=[0.1]) {center_point_box=1}
+heddle.NonMaxSuppressionBounded/2(F[1,5,4], F[1,2,5])
 """
 
 
@@ -266,6 +292,7 @@ TopK/2(int64[20]~0:5, int64[1]=[20]) {axis=0}
             ATTENTION,
             RECURRENT,
             SAMPLING,
+            COUNTED,
         )
         for line in family.replace("\\\n", "").strip().splitlines()
     ],
