@@ -314,7 +314,7 @@ def area(
     top: Annotated[str, typer.Option(help="A module, to synthesise it alone.")] = "vta",
     json: AsJson = False,
 ) -> None:
-    """Synthesise a configuration with yosys and count multipliers, memory and registers; takes about a minute.
+    """Synthesise a configuration with yosys and count multipliers, memory and registers; takes seconds to a minute.
 
     Example:
 

@@ -102,12 +102,15 @@ def schema(sources: Sequence[Path], mutants: Sequence[Mutant], folder: Path) -> 
     written = []
     for path in sources:
         lines = path.read_text().splitlines()
+        chosen: dict[int, str] = {}
         for number, mutant in enumerate(mutants, 1):
             if mutant.file == path.name:
-                parts = split(lines[mutant.line - 1])
-                assert parts is not None
-                chosen = f"(vta.mutant == {number}) ? ({mutant.after}) : ({parts[1]})"
-                lines[mutant.line - 1] = f"{parts[0]}{chosen}{parts[2]}"
+                otherwise = chosen.get(mutant.line, mutant.before)
+                chosen[mutant.line] = f"(vta.mutant == {number}) ? ({mutant.after}) : ({otherwise})"
+        for line, expression in chosen.items():
+            parts = split(lines[line - 1])
+            assert parts is not None
+            lines[line - 1] = f"{parts[0]}{expression}{parts[2]}"
         if path.name == "vta.sv":
             at = next(i for i, line in enumerate(lines) if line.strip() == "input logic rst,")
             lines.insert(at, "  input int mutant,")
