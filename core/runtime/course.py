@@ -6,6 +6,7 @@ does itself: it takes a branch, goes round a loop, appends to a sequence. `core/
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +25,8 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Shape = tuple[Any, ...]
 """The shape of an array; of a sequence, the shapes of its elements."""
+
+_LOG = logging.getLogger(__name__)
 
 LIMIT = 256
 """For how many sets of shapes and values a part is kept compiled; the one that was not used for longest goes first."""
@@ -74,7 +77,7 @@ class Part:
         self.name, self.inputs, self.outputs, self.gathers = name, tuple(inputs), tuple(outputs), gathers
         self.by_value = tuple(name for name in self.inputs if name in by_value)
         self._passed = tuple(name for name in self.inputs if name not in self.by_value)
-        self._specialise = specialise
+        self._specialise, self._full = specialise, False
         self._made: OrderedDict[tuple[Any, ...], tuple[Case, Schedule]] = OrderedDict()
         for case, schedule in made:
             self._made[case.key] = case, check(schedule)
@@ -112,6 +115,15 @@ class Part:
             if len(self._made) > LIMIT:
                 _, (_, oldest) = self._made.popitem(last=False)
                 machine.forget(oldest)
+                if not self._full:
+                    self._full = True
+                    _LOG.warning(
+                        "part %r has been compiled for more than %d cases%s; those that were not used for longest are"
+                        " given up, and compiled again when they come back",
+                        self.name,
+                        LIMIT,
+                        f", for each value of {', '.join(self.by_value)}" if self.by_value else "",
+                    )
         return found
 
     def _compile(self, case: Case) -> tuple[Case, Schedule]:

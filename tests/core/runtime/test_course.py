@@ -57,13 +57,17 @@ def test_a_part_is_compiled_once_for_each_case(doubling):
     assert compiled == [(((4,), ()), {"k": 2}), (((4,), ()), {"k": 5})]
 
 
-def test_what_was_not_used_for_longest_goes(doubling, monkeypatch):
+def test_what_was_not_used_for_longest_goes(doubling, monkeypatch, caplog):
     monkeypatch.setattr(courses, "LIMIT", 2)
     exe, compiled = doubling()
     for k in (2, 3, 2, 4, 2, 3):
         assert np.array_equal(exe(np.array(1), X, np.array(k))["y"], X * k)
     assert [values["k"] for _, values in compiled] == [2, 3, 4, 3]
     assert len(exe.schedules) == 2
+    assert caplog.messages == [
+        "part 'double' has been compiled for more than 2 cases, for each value of k; those that were not used for"
+        " longest are given up, and compiled again when they come back"
+    ]
 
 
 def test_results_share_no_memory_with_what_was_given(doubling):
