@@ -17,7 +17,7 @@ from heddle.compiler import Options, Shapes, Source, plan
 from heddle.core.errors import HeddleError
 from heddle.core.ir import Phase
 from heddle.core.plugin import get_backend, run_passes
-from heddle.core.plugin.tuning import Choice, Problem, Tunable, read_records
+from heddle.core.plugin.tuning import Choice, Problem, Tunable, is_exact, read_records
 from heddle.measure.timing import pin
 
 Progress = Callable[[str, int, int], None]
@@ -175,12 +175,13 @@ class _Job:
         rated = [(known[_text(choice)], number, choice) for number, choice in enumerate(candidates[1:])]
         hopeful = sorted((ratio, number, choice) for ratio, number, choice in rated if ratio is not None and ratio < 1)
         best: tuple[Choice, float] = (default, 1.0)
+        enough = 1.0 if is_exact(self.backend(backend)) else GAIN
         if hopeful:
             finalists = [choice for _, _, choice in hopeful[:FINAL]]
             for choice, ratio in zip(
                 finalists, self._compare(backend, problem, default, finalists, FINAL_ROUNDS), strict=True
             ):
-                if ratio is not None and ratio <= GAIN and ratio < best[1]:
+                if ratio is not None and ratio <= enough and ratio < best[1]:
                     best = (choice, ratio)
         self.write(backend, problem, {"chosen": best[0], "ratio": best[1]})
         return best

@@ -45,6 +45,8 @@ class Vta(Backend):
     name: ClassVar[str] = "vta"
     Options = VtaOptions
     tolerance: ClassVar[Tolerance] = Tolerance(integers=1)
+    exact: ClassVar[bool] = True
+    """What tuning measures is modelled cycles, the same each time."""
 
     @property
     def config(self) -> Config:

@@ -46,6 +46,14 @@ class Tunable(Protocol):
         ...
 
 
+def is_exact(backend: object) -> bool:
+    """Whether a backend's measurements are the same each time, as its attribute `exact` says; by default they are not.
+
+    Any gain then counts, and nothing is learnt from running whole models.
+    """
+    return bool(getattr(backend, "exact", False))
+
+
 def read_choices(path: str | os.PathLike[str], backend: str) -> dict[str, Choice]:
     """What was chosen for each problem of a backend, by its key; BackendError when the file holds no records."""
     return {

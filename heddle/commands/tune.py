@@ -14,6 +14,8 @@ import heddle
 from heddle.commands import arguments
 from heddle.commands.display import OUT, print_json, print_table, progress, shorten
 from heddle.commands.random_inputs import random_inputs
+from heddle.core.plugin import get_backend
+from heddle.core.plugin.tuning import is_exact
 from heddle.measure.timing import default_core, interleaved
 from heddle.tune import Tuning, revert
 from heddle.tune import tune as measure
@@ -87,8 +89,9 @@ def _whole(
     options: dict[str, dict[str, Any]],
     tuning: Tuning,
 ) -> float:
-    """The time of the model with the records over that without; 1.0 when there is nothing that makes a difference."""
+    """The time of the model with the records over that without; 1.0 where none of them can have made it slower."""
     changed = {chosen.backend for chosen in tuning.chosen if chosen.ratio != 1.0}
+    changed = {name for name in changed if not is_exact(get_backend(name))}
     if not changed:
         return 1.0
     proto = onnx.load(model)
