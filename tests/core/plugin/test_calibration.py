@@ -111,3 +111,13 @@ def test_prices_follow_the_record():
     whole = Record({"host": Correction({}, 1.0)}, plans={f"host {len(region.body.nodes)}:0": 1.0})
     with using(whole):
         assert heddle.plan(MNIST).cost.measured is None
+
+
+def test_artifacts_keep_what_their_place_depends_on(tmp_path):
+    write_record(Record({"host": Correction({}, 1e-6)}))
+    for place, kept in (("order", None), ("cost", read_record().digest())):
+        with heddle.compile(MNIST, place=place) as executable:
+            executable.save(tmp_path / "mnist.heddle")
+        with heddle.load(tmp_path / "mnist.heddle") as loaded:
+            (step,) = loaded.schedules[0].steps
+            assert step.artifact.meta.get("calibration") == kept
