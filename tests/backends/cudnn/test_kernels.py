@@ -35,6 +35,7 @@ CASES = {
     "softmax": "(float[40,300] x) => (y) { y = Softmax(x) }",
     "softmax bfloat16": "(bfloat16[3,9,64] x) => (y) { y = Softmax(x) }",
     "columns": "(float[70,90] x) => (y) { y = Softmax<axis = 0>(x) }",
+    "rows of columns": "(float[64,64] x) => (y) { a = Softmax(x) b = Transpose(a) y = Softmax(b) }",
     "few rows": "(float[1,5000] x) => (y) { y = LogSoftmax(x) }",
     "pool": "(float[2,3,9,9] x) => (y) { y = MaxPool<kernel_shape = [3,3], pads = [1,1,1,1]>(x) }",
     "spread": "(float[2,6,80] x) => (y) { m = ReduceMean(x) d = Sub(x, m) s = Mul(d, d) y = ReduceMax(s) }",
