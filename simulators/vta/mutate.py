@@ -97,6 +97,15 @@ def sample(sources: Sequence[Path], count: int, seed: int) -> Sequence[Mutant]:
     return random.Random(seed).sample(found, min(count, len(found)))
 
 
+def mutated(path: Path, mutant: Mutant) -> str:
+    """The source with one mutant in it."""
+    lines = path.read_text().splitlines()
+    parts = split(lines[mutant.line - 1])
+    assert parts is not None
+    lines[mutant.line - 1] = f"{parts[0]}{mutant.after}{parts[2]}"
+    return "\n".join(lines) + "\n"
+
+
 def schema(sources: Sequence[Path], mutants: Sequence[Mutant], folder: Path) -> Sequence[Path]:
     """Sources that hold all mutants: the input `mutant` of the top says which is in force, counted from 1."""
     written = []
