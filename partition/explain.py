@@ -253,7 +253,8 @@ class _Lenient(Pricer):
             return super().region_cost(region)
         except BackendError:
             declared = Cost(*roofline(region.body, self.figures(region.backend)))
-            return Known(declared)
+            cost, error = self.corrected(self._backend(region.backend), region, declared)
+            return Known(cost, None, error)
 
 
 def _operators(backend: Backend) -> list[str]:
