@@ -18,7 +18,8 @@ from heddle.backends.llvm.fusion import (
     through_views,
     wideners_into_readers,
 )
-from heddle.backends.llvm.layouts import Layouts, accepts_tail
+from heddle.backends.llvm.images import accepts_tail
+from heddle.backends.llvm.layouts import Layouts
 from heddle.backends.llvm.normalizations import take_normalization
 from heddle.backends.llvm.products import kernel_of, match_product
 from heddle.backends.llvm.rows import rows_of
