@@ -4,8 +4,8 @@
 
 Each model is called with one thread and with N in turn, first with the machine as it is, then beside a process that
 never rests and is pinned to the last core; shown are medians, and the median of the ratios of neighbouring calls.
-`--precedence` puts this process and that one before the work of others on the machine (Linux, by root), so that the
-figures are those of a machine that is otherwise idle.
+`--precedence` puts this process and that one before the work of others on the machine while they are measured (Linux,
+by root), so that the figures are those of a machine that is otherwise nearly idle.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from heddle.core.codegen import target as targets
@@ -40,8 +39,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--precedence", action="store_true")
     options = parser.parse_args()
-    if options.precedence:
-        take_precedence()
     print(f"{platform.machine()}, {targets.host().cpu}, {processors()} cores; 1 and {options.threads} threads, ms")
     print(
         f"{'model':<16}{'1':>10}{options.threads:>10}{'ratio':>9}   beside:{'1':>10}{options.threads:>10}{'ratio':>9}"
@@ -49,8 +46,8 @@ def main() -> None:
     for name in options.models:
         executable, x = heddle.compile(build(name)), example(name)
         cells = []
-        for situation in (idle, busy):
-            with situation():
+        for situation in (nullcontext, busy):
+            with precedence() if options.precedence else nullcontext(), situation():
                 cells.append(_line(measured(executable, x, options.threads, options.seconds)))
         print(f"{name:<16}{cells[0]}          {cells[1]}", flush=True)
 
@@ -72,12 +69,6 @@ def measured(executable: heddle.Executable, x: Any, threads: int, seconds: float
 
 
 @contextmanager
-def idle() -> Iterator[None]:
-    """With the machine as it is."""
-    yield
-
-
-@contextmanager
 def busy() -> Iterator[None]:
     """Beside a process on the last core that never rests."""
     pinned = f"import os; os.sched_setaffinity(0, {{{default_core()}}})\nwhile True: pass"
@@ -90,11 +81,14 @@ def busy() -> Iterator[None]:
         competitor.wait()
 
 
-def take_precedence() -> None:
-    """Put this session's processes before those of all others."""
-    if os.getpgid(0) != os.getpid():
-        os.setsid()
-    Path("/proc/self/autogroup").write_text("-20")
+@contextmanager
+def precedence() -> Iterator[None]:
+    """Before the work of all others; what is started within is as well."""
+    os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def _line(pairs: Sequence[tuple[float, float]]) -> str:

@@ -44,6 +44,8 @@ _PENANCES = 32, 256
 """After a loss the caller works alone for so many times as long: the first time, and at most. It doubles with every
 loss, and is halved again after so many jobs without one:"""
 _TRUSTED = 256
+_LONGEST = {True: 1_000_000_000, False: 100_000_000}
+"""It works alone no longer than this by the clock of x86-64, and of others: some tenths of a second."""
 _MEMORY = 64
 """Over about so many jobs savings count, so that good times do not hide bad ones for long."""
 
@@ -126,7 +128,7 @@ def _together(target: Target) -> Function:
                 _futex(f, target, team, state, _WAIT, asleep)
     with f.when(f.compare("ne", typical, constant(0, I64))):
         now = _clock(f, target)
-        _settle(f, team, f.sub(typical, f.sub(now, opened)), now)
+        _settle(f, target, f.sub(typical, f.sub(now, opened)), now)
     f.give()
     return f
 
@@ -138,8 +140,9 @@ def _renewed(f: Function, typical: Value, took: Value) -> Value:
     return f.select(f.compare("eq", typical, constant(0, I64)), took, moved)
 
 
-def _settle(f: Function, team: Value, gain: Value, now: Value) -> None:
+def _settle(f: Function, target: Target, gain: Value, now: Value) -> None:
     """Add to the account what a job has gained, and let the caller work alone for a while if it shows a loss."""
+    team = f["team"]
     account = _at(f, team, _CREDIT)
     before = f.load(I64, account)
     credit = f.add(f.sub(before, f.binary("sdiv", before, constant(_MEMORY, I64))), gain)
@@ -149,7 +152,8 @@ def _settle(f: Function, team: Value, gain: Value, now: Value) -> None:
     penance = f.intrinsic("umax", f.load(I64, _at(f, team, _PENANCE)), least)
     good = f.add(f.load(I64, _at(f, team, _GOOD)), constant(1, I64))
     with f.when(loss):
-        f.store(f.add(now, f.mul(f.neg(credit), penance)), _at(f, team, _ALONE_UNTIL))
+        alone = f.intrinsic("umin", f.mul(f.neg(credit), penance), constant(_LONGEST[target.x86], I64))
+        f.store(f.add(now, alone), _at(f, team, _ALONE_UNTIL))
         f.store(f.intrinsic("umin", f.add(penance, penance), most), _at(f, team, _PENANCE))
         f.store(constant(0, I64), _at(f, team, _GOOD))
         f.give()
