@@ -62,18 +62,18 @@ class Bench:
         calibration.measure(name, model)
         return calibration
 
-    def times(self, name: str, model: ModelProto, seen: Record, unseen: Record, rounds: int, clock: str) -> Any:
+    def ratio(self, name: str, model: ModelProto, record: Record, rounds: int, clock: str) -> tuple[float, str]:
+        """The plan by cost with a record over the best of the others, and all their times as a line."""
         wanted = {
             "host": ("order", self.away, Record()),
             "order": ("order", None, Record()),
-            "greedy": ("greedy", None, seen),
-            "seen": ("cost", None, seen),
-            "unseen": ("cost", None, unseen),
+            "greedy": ("greedy", None, record),
+            "cost": ("cost", None, record),
         }
         plans: dict[str, Plan] = {}
         executables: dict[tuple[Any, ...], heddle.Executable] = {}
-        for key, (place, demands, record) in wanted.items():
-            with using(record):
+        for key, (place, demands, used) in wanted.items():
+            with using(used):
                 plans[key] = heddle.plan(model, self.backends, place=place, demands=demands)
                 if layout(plans[key]) not in executables:
                     executables[layout(plans[key])] = heddle.compile(
@@ -84,7 +84,10 @@ class Bench:
         taken = dict(zip(executables, interleaved(functions, rounds, 0.1, clock).values(), strict=True))
         for executable in executables.values():
             executable.close()
-        return {key: taken[layout(made)] for key, made in plans.items()}, plans
+        times = {key: taken[layout(made)] for key, made in plans.items()}
+        ratio = times["cost"] / min(times[place] for place in PLACES)
+        shown = "".join(f"{seconds * 1e3:>10.3f}" for seconds in times.values())
+        return ratio, f"{shown}{ratio:>8.3f}  {len(plans['cost'].regions)} regions: {','.join(plans['cost'].backends)}"
 
 
 def main() -> None:
@@ -98,26 +101,25 @@ def main() -> None:
     backend, device = sample()
     backends = [get_backend("onednn"), backend, get_backend("host")]
     bench = Bench(backends, {backend.name: device}, Effort(clock=options.clock))
-    calibrations = {}
+    heads = "".join(f"{head:>10}" for head in ("host ms", "order", "greedy", "cost"))
+    print(f"{'model':<13}{'measured':>10}{heads}{'ratio':>8}  by cost")
+    calibrations: dict[str, Calibration] = {}
+    worst = {"seen": 0.0, "unseen": 0.0}
+
+    def compare(name: str, kind: str, record: Record) -> None:
+        ratio, shown = bench.ratio(name, build(name), record, options.rounds, options.clock)
+        worst[kind] = max(worst[kind], ratio)
+        print(f"{name:<13}{kind:>10}{shown}", flush=True)
+
     for name in options.models:
         calibrations[name] = bench.calibrated(name, build(name))
-        state = "all measured" if calibrations[name].settled[name] else "not all measured"
-        print(f"{name}: calibrated by {len(calibrations[name].samples)} regions; plan by cost {state}", flush=True)
-    heads = "".join(f"{head:>10}" for head in ("host ms", "order", "greedy", "seen", "unseen"))
-    print(f"\n{'model':<13}{heads}{'ratio':>8}{'unseen':>8}  by cost")
-    worst = {"seen": 0.0, "unseen": 0.0}
-    for name in options.models:
-        others = [s for other, c in calibrations.items() if other != name for s in c.samples]
-        own = calibrations[name].record
-        unseen = Record(refit(others), dispatch=own.dispatch)
-        times, plans = bench.times(name, build(name), own, unseen, options.rounds, options.clock)
-        best = min(times[place] for place in PLACES)
-        ratios = {key: times[key] / best for key in worst}
-        worst = {key: max(worst[key], ratios[key]) for key in worst}
-        shown = "".join(f"{times[key] * 1e3:>10.3f}" for key in (*PLACES, *worst))
-        shares = " ".join(f"{len(plans['seen'].regions)} regions: {','.join(plans['seen'].backends)}".split())
-        print(f"{name:<13}{shown}{ratios['seen']:>8.3f}{ratios['unseen']:>8.3f}  {shares}", flush=True)
-    print(f"worst: {worst['seen']:.3f} seen, {worst['unseen']:.3f} unseen")
+        if not calibrations[name].settled[name]:
+            print(f"{name}: the plan by cost has regions that were not measured")
+        compare(name, "seen", calibrations[name].record)
+    for name in options.models if len(options.models) > 1 else ():
+        others = [sample for other, known in calibrations.items() if other != name for sample in known.samples]
+        compare(name, "unseen", Record(refit(others), dispatch=calibrations[name].record.dispatch))
+    print(f"the worst: {worst['seen']:.3f} seen, {worst['unseen']:.3f} unseen")
 
 
 if __name__ == "__main__":
