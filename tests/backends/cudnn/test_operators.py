@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from heddle.backends.cudnn.program import Plan, from_bytes
 from heddle.core.errors import DeviceError
 from onnx import helper, numpy_helper
 
@@ -189,8 +190,6 @@ def test_rows(rows: int, columns: int, dtype: Any) -> None:
 
 def test_rows_share_a_kernel() -> None:
     """What follows a reduction over the same rows is one launch with it."""
-    from heddle.backends.cudnn.program import from_bytes
-
     inputs = {"x": normal(2, 40, 64)}
     nodes = [
         helper.make_node("LayerNormalization", ["x", "s", "b"], ["n"]),
@@ -202,7 +201,9 @@ def test_rows_share_a_kernel() -> None:
     assert len(program.steps) == 1
 
 
-def attention_model(heads: int, size: int, mask: bool, dtype: Any, turned: bool) -> tuple[onnx.ModelProto, Arrays]:
+def attention_model(
+    heads: int, size: int, mask: bool, dtype: Any, turned: bool, over: bool = False
+) -> tuple[onnx.ModelProto, Arrays]:
     """Scaled attention over the heads of two sequences, as exporters write it."""
     batch, queries, keys = 2, 5, 7
     inputs = {
@@ -215,8 +216,11 @@ def attention_model(heads: int, size: int, mask: bool, dtype: Any, turned: bool)
         nodes += [helper.make_node("Transpose", ["kh"], ["kt"], perm=[0, 1, 3, 2])]
     else:
         nodes += [helper.make_node("Transpose", ["k"], ["kt"], perm=[0, 2, 3, 1])]
-    nodes += [helper.make_node("MatMul", ["qt", "kt"], ["s"]), helper.make_node("Mul", ["s", "f"], ["t"])]
-    held = {"f": np.asarray(1 / np.sqrt(size), dtype)}
+    nodes += [
+        helper.make_node("MatMul", ["qt", "kt"], ["s"]),
+        helper.make_node("Div" if over else "Mul", ["s", "f"], ["t"]),
+    ]
+    held = {"f": np.asarray(np.sqrt(size) if over else 1 / np.sqrt(size), dtype)}
     if mask:
         held["m"] = np.where(np.arange(keys) < 4, 0, -100).astype(dtype) * np.ones((batch, 1, queries, 1), dtype)
         nodes += [helper.make_node("Add", ["t", "m"], ["u"])]
@@ -239,6 +243,16 @@ def test_attention(mask: bool, turned: bool, size: int, fused: bool, dtype: Any)
     with heddle.compile(made, backends=[simulated.opened()], devices={"cudnn": opened}) as compiled:
         compiled(*inputs.values())
     assert ("attention" in opened.library.ran) == (fused and dtype is np.float16)
+
+
+def test_fused_attention_reads_heads_where_they_are() -> None:
+    """No copy is made of queries, keys and values that lie as the projections gave them; scores may be divided."""
+    made, inputs = attention_model(3, 8, True, np.float16, False, over=True)
+    compare(made, inputs, tolerance=3e-3)
+    simulated.reset()
+    with heddle.compile(made, backends=[simulated.opened()], devices={"cudnn": simulated.device()}) as compiled:
+        (step,) = from_bytes(compiled.schedules[0].steps[0].artifact.code).steps
+    assert isinstance(step.what, Plan)
 
 
 @pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div", "Max", "Less", "Pow"])
