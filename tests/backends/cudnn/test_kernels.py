@@ -83,6 +83,18 @@ def test_kernels_mean_what_operators_mean(name: str) -> None:
         np.testing.assert_allclose(mine, wanted, rtol=0, atol=atol * max(1, np.abs(wanted).max()))
 
 
+def test_functions_lose_nothing_near_zero() -> None:
+    """exp(x) - 1 and log(1 + x) over all magnitudes, against numpy in double precision."""
+    x = np.concatenate([np.geomspace(1e-30, 80, 500), [0.0, np.inf, 3e-8]]).astype(np.float32)
+    x = np.concatenate([x, -x])
+    graph = read(f"(float[{len(x)}] x) => (e, s) {{ e = Elu(x) s = Softplus(x) }}")
+    elu, softplus = run(graph, [x])
+    wide = x.astype(np.float64)
+    np.testing.assert_allclose(elu, np.where(wide > 0, wide, np.expm1(np.minimum(wide, 0))), rtol=1e-6)
+    with np.errstate(over="ignore"):
+        np.testing.assert_allclose(softplus, np.where(wide > 30, wide, np.log1p(np.exp(wide))), rtol=1e-6)
+
+
 @pytest.mark.parametrize("points", [1, 31, 256, 257, 1 << 18])
 def test_every_element_has_one_thread(points: int) -> None:
     """Blocks times threads cover the elements, with no block too many."""

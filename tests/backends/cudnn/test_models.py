@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,7 +21,7 @@ from heddle.core.plugin.figures import work_of
 from typer.testing import CliRunner
 
 import heddle
-from benchmarks.models import build
+from benchmarks.models import NAMES, build, example
 from heddle.cli import app
 from tests.backends.cudnn import simulated
 from tests.backends.cudnn.acceptance import ABSENT
@@ -63,19 +64,29 @@ def test_residual_networks_are_plans(residual: onnx.ModelProto) -> None:
     assert len(made.works) == 59  # two layouts at the borders, two pools, a product, and the plans
 
 
+def compare(made: onnx.ModelProto, x: Any, tolerance: float) -> None:
+    """Demand onnxruntime's results of a model that is issued, recorded and replayed on the pretended GPU."""
+    session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+    wanted = session.run(None, {made.graph.input[0].name: x})
+    simulated.reset()
+    with heddle.compile(made, backends=[simulated.opened(), "host"], devices={"cudnn": simulated.device()}) as compiled:
+        for _ in range(3):
+            found = compiled(x)
+        for output, array in zip(session.get_outputs(), wanted, strict=True):
+            assert np.abs(np.asarray(found[output.name]) - array).max() <= tolerance * np.abs(array).max()
+
+
 @pytest.mark.parametrize("name", ["mnist.onnx", "rfb320.onnx"])
 def test_models(name: str) -> None:
     made = onnx.load(MODELS / name)
     dims = [dim.dim_value or 1 for dim in made.graph.input[0].type.tensor_type.shape.dim]
-    x = normal(*dims)
-    session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
-    wanted = session.run(None, {made.graph.input[0].name: x})
-    simulated.reset()
-    compiled = heddle.compile(made, backends=[simulated.opened(), "host"], devices={"cudnn": simulated.device()})
-    for _ in range(3):
-        found = compiled(x)
-    for output, array in zip(session.get_outputs(), wanted, strict=True):
-        assert np.abs(np.asarray(found[output.name]) - array).max() <= 1e-4 * np.abs(array).max()
+    compare(made, normal(*dims), 1e-4)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", NAMES)
+def test_every_model(name: str) -> None:
+    compare(build(name), example(name), 2e-6)
 
 
 def test_both_forms_of_a_program_are_the_same_bytes() -> None:
