@@ -1,4 +1,4 @@
-"""Elementary functions in vector arithmetic, for any number of lanes: exp, log, tanh, erf, sigmoid, GELU, arc functions.
+"""Elementary functions in vector arithmetic, for any number of lanes: exp, log, tanh, erf, sigmoid, GELU, arcs.
 
 Each takes a function under construction and a value, and gives the value of the function in every lane. NaN stays NaN,
 infinities and signed zeros give what the mathematical limit gives. Errors over all of float32 are kept by the tests, in

@@ -22,7 +22,7 @@ SOFTMAX_CYCLES, LAYER_NORM_CYCLES = 12, 4
 def softmax(
     name: str, target: Target, rows: int, length: int, *, logarithmic: bool = False, internal: bool = True
 ) -> list[Function]:
-    """The kernel `(x, y)`: e to the power of each element, divided by the row's sum of those; or the logarithm of that."""
+    """The kernel `(x, y)`: e to the power of each element, divided by the row's sum of those; or its logarithm."""
     f = _entry(name, target, ["x", "y"], internal)
     row = _Row(f, target.lanes(4), length)
     pieces = Pieces(f, rows * row.vectors * SOFTMAX_CYCLES)

@@ -42,11 +42,7 @@ def test_top_k(host, shape, axis, count, dtype, largest):
     special = [np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 3.4e38, -3.4e38]
     x.reshape(-1)[rng.choice(x.size, 8, replace=False)] = special
     if dtype == "int32":
-        x = (
-            np.nan_to_num(x.clip(-9e8, 9e8) * 2, nan=7)
-            .clip(-(2**31), 2**31 - 128)
-            .astype(np.int32)
-        )
+        x = np.nan_to_num(x.clip(-9e8, 9e8) * 2, nan=7).clip(-(2**31), 2**31 - 128).astype(np.int32)
     graph = top_k(shape, dtype, axis, count, largest)
     for got, want in zip(host.run(graph, [x]), expected(x, axis, count, largest), strict=True):
         np.testing.assert_array_equal(got, want)
