@@ -87,9 +87,9 @@ def take_sliding(op: Lowering, known: dict[Value, Dequantized]) -> bool:
     x = op.operand(0)
     if op.node.op == "QLinearConv":
         return _take_qlinear_conv(op)
-    if x is None or x.dtype != F32 or 0 in x.shape or 0 in op.output.shape:
+    if len(op.node.results) != 1 or op.node.outputs[0] is None:
         return False
-    if any(value is not None for value in op.node.outputs[1:]):
+    if x is None or x.dtype != F32 or 0 in x.shape or 0 in op.output.shape:
         return False
     if op.node.op == "Conv" and len(x.shape) == 3:
         return _take_row_conv(op)
