@@ -25,11 +25,16 @@ class Described(CublasLt):
         except OSError as error:
             pytest.skip(f'cuBLASLt is not installed ({error}); pip install "heddle[cudnn]"')
         self.asked: list[tuple[Any, ...]] = []
+        self.said: dict[tuple[str, int], Any] = {}
 
     def choice(self, description: c_void_p, layouts: Sequence[c_void_p]) -> _Choice:
         assert description.value
         assert all(layout.value for layout in layouts)
         return _Choice(workspace=128)
+
+    def set(self, kind: str, handle: c_void_p, attribute: int, value: Any) -> None:
+        super().set(kind, handle, attribute, value)
+        self.said[kind, attribute] = value.value
 
     def matmul(self, *arguments: Any) -> None:
         self.asked.append(arguments)
@@ -48,6 +53,9 @@ def test_descriptors_are_accepted(dtype: str) -> None:
         )
         ready = ReadyProduct(library, product)
         assert ready.workspace == 128
+        # Numbers of cublasLt.h: which factor is turned, the library's first being our second; what follows.
+        assert (library.said["MatmulDesc", 3], library.said["MatmulDesc", 4]) == (turned_b, turned_a)
+        assert library.said["MatmulDesc", 7] == ((2 if relu else 0) | (4 if bias else 0) or 1)
         addresses = [1 << 20, 2 << 20, *([3 << 20] if bias else []), *([4 << 20] if addend else []), 5 << 20]
         ready.run(addresses, 6 << 20)
         _, alpha, b, _, a, _, beta, c, _, d, *_ = library.asked[-1]
