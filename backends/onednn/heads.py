@@ -95,7 +95,8 @@ def _product(lowering: Lowering, chain: Chain) -> None:
     if flat and len(out.shape) != 2:
         post = tuple(_flattened(lowering, one, whole) for one in post)
     if bias is not None:
-        arguments[BIAS] = bias if blocked else lowering.view(bias, (1,) * (len(whole) - 1) + (out.shape[-1],))
+        leading = () if blocked else (1,) * (len(whole) - 1)
+        arguments[BIAS] = lowering.view(bias, (*leading, out.shape[-1]))
     target = lowering.result(out)
     arguments[DST] = lowering.view(target, whole) if lowering.tensors[target].dims != whole else target
     kind = "inner_product" if blocked else "matmul"

@@ -92,7 +92,7 @@ def _reduce(lowering: Lowering, node: Node) -> None:
     given = lowering.array(node.inputs[1]) if len(node.inputs) > 1 else None
     axes = attribute(node, "axes") if given is None and "axes" in node.attrs else given
     rank = len(x.shape)
-    if axes is None or len(axes) == 0:
+    if axes is None or np.size(axes) == 0:
         chosen = set() if attribute(node, "noop_with_empty_axes") else set(range(rank))
     else:
         chosen = {int(axis) % rank for axis in np.ravel(axes)}

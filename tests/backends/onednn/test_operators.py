@@ -101,6 +101,11 @@ def test_gemm(turned: tuple[int, int], c: tuple[int, ...] | None) -> None:
     compare(model([node], inputs, held), inputs)
 
 
+def test_gemm_of_a_computed_bias_in_a_row() -> None:
+    inputs = {"x": normal(9, 17), "c": normal(1, 16)}
+    compare(model([helper.make_node("Gemm", ["x", "w", "c"], ["y"])], inputs, {"w": normal(17, 16)}), inputs)
+
+
 def test_normalization_concat_and_resize() -> None:
     inputs = {"x": normal(2, 3, 4, 6)}
     nodes = [
