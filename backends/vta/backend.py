@@ -14,14 +14,14 @@ from heddle.backends.vta.matrices import loads_pixels_as_weights
 from heddle.backends.vta.patterns import patterns
 from heddle.backends.vta.placement import place_tensors, placed
 from heddle.backends.vta.program import IMAGES, emit
-from heddle.backends.vta.recall import fetch_region, region_key, store_region
+from heddle.backends.vta.recall import version
 from heddle.backends.vta.search import cycles, from_choice, is_tiled, key_of, shape_of, worthwhile
-from heddle.core.ir import Value, dtype_name
+from heddle.core.ir import Value
 from heddle.core.pattern import Pattern
 from heddle.core.plugin import Backend, Figures, Region, Tolerance
 from heddle.core.plugin.figures import Link
 from heddle.core.plugin.tuning import Choice, Problem, read_choices
-from heddle.core.runtime.artifact import JSON, Artifact, Port, Signature
+from heddle.core.runtime.artifact import JSON, Artifact
 from heddle.hw.vta.config import Config, load_config
 from heddle.simulators.vta.ports import PortLayout
 from heddle.simulators.vta.program import Binding, Program, Section, to_bytes
@@ -69,21 +69,16 @@ class Vta(Backend):
             link=Link(1e-5, bandwidth),
         )
 
+    @property
+    def recipe(self) -> str:
+        return repr((version(), self.config.digest(), sorted(self._chosen.items(), key=lambda item: item[0])))
+
     def compile(self, region: Region) -> Artifact:
-        """The program of a region; one that was compiled before, by content, is recalled."""
-        chosen = self._chosen
-        key = region_key(self.config, region, chosen)
-        code, rest = fetch_region(key) or (None, {})
-        if code is None:
-            code, rest = translate(self.config, region, chosen)
-            store_region(key, code, rest)
+        code, rest = translate(self.config, region, self._chosen)
         return Artifact(
             backend=self.name,
             device="vta",
-            signature=Signature(
-                tuple(_port(value) for value in region.body.inputs),
-                tuple(_port(value) for value in region.body.outputs),
-            ),
+            signature=region.signature,
             code=code,
             workspace=rest["workspace"],
             meta=rest["meta"],
@@ -156,7 +151,3 @@ def describe(layer: Layer, nodes: Sequence[str]) -> dict[str, JSON]:
         return {**described, "macs": macs, "kernel": [], "depthwise": False}
     kernel = list(layer.weights.shape[2:])
     return {**described, "macs": layer.macs, "kernel": kernel, "depthwise": layer.groups == layer.input.channels > 1}
-
-
-def _port(value: Value) -> Port:
-    return Port(value.name, dtype_name(value.dtype), value.shape)

@@ -78,7 +78,7 @@ def max_pool(
     """The second output is the flat place of each greatest element; `storage_order` 1 counts columns first."""
     window = window_over("MaxPool", x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
     seen = windows(x, window, lowest(x.dtype))
-    flat = seen.reshape(*seen.shape[: x.ndim], -1)
+    flat = seen.reshape(*seen.shape[: x.ndim], math.prod(seen.shape[x.ndim :]))
     places = windows(_places(x.shape, storage_order), window, -1).reshape(flat.shape)
     best = np.argmax(np.where(places < 0, np.asarray(lowest(x.dtype)).astype(x.dtype), flat), axis=-1)[..., None]
     best = np.where(np.take_along_axis(places, best, axis=-1) < 0, np.argmax(places >= 0, axis=-1)[..., None], best)

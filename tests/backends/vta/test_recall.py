@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from heddle.backends.vta import Vta, VtaOptions, backend, recall, search
-from heddle.core.plugin import Region
+from heddle.backends.vta import Vta, VtaOptions, backend, search
+from heddle.core.plugin import Region, compile_region, recall
 
 import heddle
 from benchmarks.models import build
@@ -22,21 +20,15 @@ def region() -> Region:
 
 def test_a_region_is_compiled_once(region: Region, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEDDLE_CACHE_DIR", str(tmp_path))
-    first = Vta().compile(region)
+    monkeypatch.setattr(recall, "WORTH", 0.0)
+    first = compile_region(Vta(), region).artifact
     monkeypatch.setattr(backend, "translate", lambda *_: pytest.fail("compiled twice"))
-    again = Vta().compile(region)
-    assert (again.code, again.meta, again.workspace) == (first.code, first.meta, first.workspace)
-    assert again.signature == first.signature
+    assert compile_region(Vta(), region).artifact == first
 
 
-def test_other_weights_or_configurations_are_other_programs(region: Region) -> None:
-    key = recall.region_key(Vta().config, region, {})
-    assert recall.region_key(Vta(VtaOptions("small")).config, region, {}) != key
-    value, array = next((v, a) for v, a in region.body.constants.items() if a.dtype == np.int8 and a.ndim == 2)
-    changed = array.copy()
-    changed[-1, -1] ^= 1
-    body = replace(region.body, constants={**region.body.constants, value: changed})
-    assert recall.region_key(Vta().config, replace(region, body=body), {}) != key
+def test_another_configuration_is_another_recipe() -> None:
+    assert Vta(VtaOptions("small")).recipe != Vta().recipe
+    assert Vta(VtaOptions("reference")).recipe == Vta().recipe
 
 
 def test_tilings_are_searched_once(region: Region, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
