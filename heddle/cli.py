@@ -86,5 +86,3 @@ def main() -> None:
         # Whoever read our output has gone; there is nobody to tell, and flushing at exit must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-
-

@@ -159,5 +159,3 @@ def _run(device: Device, program: Any, inputs: Sequence[NDArray[Any]], shapes: S
         if here is not there:
             device.free(there)
     return outputs
-
-

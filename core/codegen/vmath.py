@@ -3,8 +3,8 @@
 Each takes a function under construction and a value, and gives the value of the function in every lane. NaN stays NaN,
 infinities and signed zeros give what the mathematical limit gives. Errors over all of float32 are kept by the tests, in
 units in the last place: exp 1.5, log 1.5, expm1 and log1p 3, tanh 5, erf 5, atan and acos 3, asin 4, sigmoid 3 (whose
-results below the smallest normal number may be zero); GELU errs by at most 3e-7 of max(1, |x|). Fast-math flags in force
-at the call do not apply within.
+results below the smallest normal number may be zero); GELU errs by at most 3e-7 of max(1, |x|). Fast-math flags in
+force at the call do not apply within.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 Dims = tuple[Dim, ...]
 Lookup = Callable[[Value | None], Dims | None]
 
+
 def as_array(dims: Sequence[Dim], like: Value) -> NDArray[Any]:
     """Dimensions that are all sizes, as the array of this value."""
     return np.array(dims, like.dtype).reshape(like.shape)

@@ -34,9 +34,7 @@ def command(
     image = digit()
     start = time.perf_counter()
     with as_file(files("heddle.demo") / "mnist_int8.onnx") as model, progress("compiling mnist") as advance:
-        executable = heddle.compile(
-            model, arguments.names(backends), devices={"vta": {"sim": sim}}, progress=advance
-        )
+        executable = heddle.compile(model, arguments.names(backends), devices={"vta": {"sim": sim}}, progress=advance)
     compiled = time.perf_counter() - start
     scores = executable(image)[0]
     with as_file(files("heddle.demo") / "mnist_int8.onnx") as model:
