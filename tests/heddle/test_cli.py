@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import heddle
+from heddle.cli import app
 
 ROOT = Path(__file__).parents[2]
 MNIST = ROOT / "tests" / "models" / "mnist.onnx"
@@ -46,7 +48,8 @@ def test_version_and_help():
     for command in ("compile", "run", "explain", "plugins", "cache", "demo"):
         assert command in text
     for command in (["compile"], ["run"], ["explain"], ["plugins", "list"], ["plugins", "doctor"], ["cache", "list"]):
-        assert f"heddle {' '.join(command)}" in run(*command, "--help").stdout.split("Example")[1]
+        shown = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200"}).stdout
+        assert f"heddle {' '.join(command)}" in shown.split("Example")[1]
     assert "complete" in run("--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1").stdout
 
 
