@@ -6,9 +6,11 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from pathlib import Path
 
 import numpy as np
 from heddle.core.codegen import cache as objects
@@ -50,11 +52,27 @@ def recalled(backend: Backend, region: Region, make: Callable[[], Artifact]) -> 
     artifact = make()
     size = sum(array.nbytes for array in artifact.constants.values())
     if time.process_time() - start >= WORTH and size <= SHARE * objects.limit():
-        with contextlib.suppress(ArtifactError, OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_file(_saved(region, artifact), path)
-            objects.evict()
+        _writer().submit(_keep, _saved(region, artifact), path)
     return artifact
+
+
+def settle() -> None:
+    """Wait until everything that is to be kept has been written; a process that ends does so anyway."""
+    _writer().submit(int).result()
+
+
+@cache
+def _writer() -> ThreadPoolExecutor:
+    """What writes beside the compiler's work: some models have hundreds of megabytes."""
+    return ThreadPoolExecutor(1, "heddle recall")
+
+
+def _keep(saved: Saved, path: Path) -> None:
+    """Write an artifact. A cache that cannot be written to is no error: the region is compiled again next time."""
+    with contextlib.suppress(ArtifactError, OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(saved, path)
+        objects.evict()
 
 
 def _key(backend: Backend, region: Region) -> str | None:

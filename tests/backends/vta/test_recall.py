@@ -22,6 +22,7 @@ def test_a_region_is_compiled_once(region: Region, tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("HEDDLE_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(recall, "WORTH", 0.0)
     first = compile_region(Vta(), region).artifact
+    recall.settle()
     monkeypatch.setattr(backend, "translate", lambda *_: pytest.fail("compiled twice"))
     assert compile_region(Vta(), region).artifact == first
 
