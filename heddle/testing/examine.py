@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import heddle
-from heddle.core.errors import HeddleError, RefusedError
+from heddle.core.errors import BackendError, HeddleError, RefusedError
 from heddle.core.frontend.export import export_model
 from heddle.core.interpret import evaluate
 from heddle.core.plugin import Backend
@@ -64,8 +64,8 @@ def examine(subject: Subject, case: Case, thorough: bool = False) -> Outcome:
         places = {region.backend for region in heddle.plan(export_model(case.graph), _backends(subject)).regions}
     except RefusedError:
         return Outcome(False)
-    except HeddleError:
-        if case.beyond is None:
+    except HeddleError as error:
+        if case.beyond is None or isinstance(error, BackendError):
             raise
         return Outcome(False)  # what is not constant is only known when it runs, and planned then
     if subject.backend.name not in places:
