@@ -75,18 +75,22 @@ def object_of(item: Unit, target: Target) -> bytes:
 def compile_text(text: str, target: Target, explicit: bool = False) -> bytes:
     """An object from a module's text; BackendError with LLVM's words if it is no valid module."""
     machine = _machine(target)
+    with optimized(text, machine, 1 if explicit else 3, "host: LLVM refuses the code that was generated") as made:
+        return bytes(machine.emit_object(made))
+
+
+def optimized(text: str, machine: llvm.TargetMachine, level: int, refused: str) -> llvm.ModuleRef:
+    """The module of a text after LLVM's passes; BackendError, `refused` with LLVM's words, if it is no valid one."""
     try:
         parsed = llvm.parse_assembly(text)
         parsed.verify()
     except RuntimeError as error:
-        raised = BackendError(f"host: LLVM refuses the code that was generated: {str(error).strip()}")
+        raised = BackendError(f"{refused}: {str(error).strip()}")
         raised.add_note(text)
         raise raised from None
-    with parsed:
-        options = llvm.create_pipeline_tuning_options(1 if explicit else 3)
-        builder = llvm.create_pass_builder(machine, options)
-        builder.getModulePassManager().run(parsed, builder)
-        return bytes(machine.emit_object(parsed))
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(level))
+    builder.getModulePassManager().run(parsed, builder)
+    return parsed
 
 
 @cache

@@ -9,9 +9,9 @@ import llvmlite.binding as llvm
 from heddle.backends.cudnn.kernels.code import TRIPLE, KernelFunction, device_function
 from heddle.backends.cudnn.kernels.grid import Grid
 from heddle.core.codegen import cache as objects
+from heddle.core.codegen.build import optimized
 from heddle.core.codegen.llvm import module
 from heddle.core.codegen.target import Target
-from heddle.core.errors import BackendError
 
 _RECIPE = "1"
 """Changes whenever the way from text to PTX does."""
@@ -51,17 +51,8 @@ class Kernels:
 def compiled(text: str, target: Target) -> str:
     """The PTX of a module's text; BackendError with LLVM's words if it is no valid module."""
     machine = _machine(target)
-    try:
-        parsed = llvm.parse_assembly(text)
-        parsed.verify()
-    except RuntimeError as error:
-        raised = BackendError(f"cudnn: LLVM refuses the kernels that were generated: {str(error).strip()}")
-        raised.add_note(text)
-        raise raised from None
-    with parsed:
-        builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(3))
-        builder.getModulePassManager().run(parsed, builder)
-        return str(machine.emit_assembly(parsed))
+    with optimized(text, machine, 3, "cudnn: LLVM refuses the kernels that were generated") as made:
+        return str(machine.emit_assembly(made))
 
 
 @cache
