@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 from heddle.backends.cudnn.backend import Cudnn
 from heddle.backends.cudnn.device import CudnnDevice
@@ -17,6 +16,7 @@ from onnx import helper
 import heddle
 from benchmarks.models import build, example
 from tests.backends.cudnn.test_operators import MOVES, attention_model, model, normal, random_graph
+from tests.oracle import session
 
 pytestmark = pytest.mark.gpu
 
@@ -35,8 +35,8 @@ def device() -> Iterator[CudnnDevice]:
 def compare(device: CudnnDevice, made: Any, inputs: dict[str, Any], tolerance: float, tf32: bool = False) -> None:
     """Demand onnxruntime's results, issued, recorded and replayed, with nothing left to the host."""
     backend = Cudnn(Cudnn.Options(device=f"sm_{device.context.facts.capability}", tf32=tf32))
-    session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
-    wanted = session.run(None, inputs)
+    theirs = session(made)
+    wanted = theirs.run(None, inputs)
     with heddle.compile(made, backends=[backend], devices={"cudnn": device}) as compiled:
         for _ in range(3):
             for mine, array in zip(compiled(*inputs.values()), wanted, strict=True):

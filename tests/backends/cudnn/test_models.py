@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from heddle.backends.cudnn.backend import Cudnn
 from heddle.backends.cudnn.calls import Call
@@ -26,6 +25,7 @@ from heddle.cli import app
 from tests.backends.cudnn import simulated
 from tests.backends.cudnn.acceptance import ABSENT
 from tests.backends.cudnn.test_operators import normal
+from tests.oracle import session
 
 MODELS = Path(__file__).parents[2] / "models"
 CONTRACTIONS = ("Conv", "Gemm", "MatMul")
@@ -66,13 +66,13 @@ def test_residual_networks_are_plans(residual: onnx.ModelProto) -> None:
 
 def compare(made: onnx.ModelProto, x: Any, tolerance: float) -> None:
     """Demand onnxruntime's results of a model that is issued, recorded and replayed on the pretended GPU."""
-    session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
-    wanted = session.run(None, {made.graph.input[0].name: x})
+    theirs = session(made)
+    wanted = theirs.run(None, {made.graph.input[0].name: x})
     simulated.reset()
     with heddle.compile(made, backends=[simulated.opened(), "host"], devices={"cudnn": simulated.device()}) as compiled:
         for _ in range(3):
             found = compiled(x)
-        for output, array in zip(session.get_outputs(), wanted, strict=True):
+        for output, array in zip(theirs.get_outputs(), wanted, strict=True):
             assert np.abs(np.asarray(found[output.name]) - array).max() <= tolerance * np.abs(array).max()
 
 

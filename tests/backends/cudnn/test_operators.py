@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from heddle.backends.cudnn.program import Plan, from_bytes
 from heddle.core.errors import DeviceError
@@ -15,6 +14,7 @@ from onnx import helper, numpy_helper
 
 import heddle
 from tests.backends.cudnn import simulated
+from tests.oracle import session
 
 Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]
@@ -47,8 +47,8 @@ def run(made: onnx.ModelProto, inputs: Arrays, **options: Any) -> list[Array]:
 
 def compare(made: onnx.ModelProto, inputs: Arrays, tolerance: float = 1e-4, **options: Any) -> None:
     """Demand onnxruntime's results."""
-    session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
-    for mine, wanted in zip(run(made, inputs, **options), session.run(None, inputs), strict=True):
+    theirs = session(made)
+    for mine, wanted in zip(run(made, inputs, **options), theirs.run(None, inputs), strict=True):
         assert (mine.shape, mine.dtype) == (wanted.shape, wanted.dtype)
         if wanted.dtype.kind != "f":
             np.testing.assert_array_equal(mine, wanted)
