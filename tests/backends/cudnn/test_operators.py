@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,29 +10,18 @@ import onnx
 import pytest
 from heddle.backends.cudnn.program import Plan, from_bytes
 from heddle.core.errors import DeviceError
-from onnx import helper, numpy_helper
+from onnx import helper
 
 import heddle
+from tests.backends import graphs
 from tests.backends.cudnn import simulated
+from tests.backends.graphs import Arrays, normal
 from tests.oracle import session
 
 Array = np.ndarray[Any, Any]
-Arrays = dict[str, Array]
 
-
-def model(
-    nodes: Sequence[onnx.NodeProto], inputs: Arrays, constants: Arrays, results: Sequence[str] = ("y",)
-) -> onnx.ModelProto:
-    """A model of these nodes over inputs of these shapes."""
-    ports = [
-        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
-        for name, a in inputs.items()
-    ]
-    held = [numpy_helper.from_array(array, name) for name, array in constants.items()]
-    outputs = [onnx.ValueInfoProto(name=name) for name in results]
-    graph = helper.make_graph(nodes, "test", ports, outputs, held)
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    return onnx.shape_inference.infer_shapes(made)
+model = partial(graphs.model, opset=18)
+random_graph = partial(graphs.random_graph, moves=True, opset=18)
 
 
 def run(made: onnx.ModelProto, inputs: Arrays, **options: Any) -> list[Array]:
@@ -57,10 +46,6 @@ def compare(made: onnx.ModelProto, inputs: Arrays, tolerance: float = 1e-4, **op
             np.testing.assert_allclose(
                 mine.astype(np.float32), wanted.astype(np.float32), rtol=0, atol=tolerance * scale
             )
-
-
-def normal(*shape: int, seed: int = 0, dtype: Any = np.float32) -> Array:
-    return np.asarray(np.random.default_rng([seed, *shape]).standard_normal(shape), dtype)
 
 
 CONVOLUTIONS = [
@@ -277,42 +262,6 @@ def test_an_index_outside_is_a_fault() -> None:
     with pytest.raises(DeviceError, match=r"an index is outside of a dimension of 5"):
         run(made, inputs)
     compare(made, {"x": inputs["x"], "i": np.array([1, -5])})
-
-
-def random_graph(seed: int) -> tuple[onnx.ModelProto, Arrays]:
-    """A few operators at random over an image, with branches that meet again and results in both layouts."""
-    rng = np.random.default_rng(seed)
-    channels, size = int(rng.integers(1, 20)), int(rng.integers(3, 12))
-    inputs = {"x": normal(int(rng.integers(1, 3)), channels, size, size, seed=seed)}
-    nodes, held, values = [], {}, ["x"]
-    for number in range(int(rng.integers(2, 9))):
-        name, source = f"v{number}", values[-1 if rng.random() < 0.6 else int(rng.integers(len(values)))]
-        match rng.integers(8):
-            case 0 | 1:
-                grouped = channels if rng.random() < 0.3 else 1
-                kernel = int(rng.choice([1, 3]))
-                held[f"w{number}"] = normal(channels, channels // grouped, kernel, kernel, seed=number) / 3
-                inputs_ = [source, f"w{number}"]
-                nodes.append(helper.make_node("Conv", inputs_, [name], group=grouped, pads=[kernel // 2] * 4))
-            case 2:
-                op = str(rng.choice(["Relu", "Sigmoid", "Tanh", "HardSwish", "Elu"]))
-                nodes.append(helper.make_node(op, [source], [name]))
-            case 3:
-                other = values[int(rng.integers(len(values)))]
-                nodes.append(helper.make_node(str(rng.choice(["Add", "Mul", "Sub", "Max"])), [source, other], [name]))
-            case 4:
-                held[f"k{number}"] = normal(*[(channels, 1, 1), (size,), (1,)][int(rng.integers(3))], seed=number)
-                nodes.append(helper.make_node("Add", [source, f"k{number}"], [name]))
-            case 5:
-                nodes.append(helper.make_node("MaxPool", [source], [name], kernel_shape=[3, 3], pads=[1, 1, 1, 1]))
-            case 6:
-                nodes.append(helper.make_node("Transpose", [source], [name], perm=[0, 1, 3, 2]))
-            case _:
-                held[f"w{number}"] = normal(size, size, seed=number) / 3
-                nodes.append(helper.make_node("MatMul", [source, f"w{number}"], [name]))
-        values.append(name)
-    nodes.append(helper.make_node("Softmax", [values[-1]], ["y"], axis=int(rng.integers(4))))
-    return model(nodes, inputs, held, ("y", values[-1])), inputs
 
 
 @pytest.mark.parametrize("seed", range(12))

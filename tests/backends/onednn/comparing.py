@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from heddle.core.errors import UnavailableError
-from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 import heddle
+from tests.backends.graphs import Arrays
 from tests.oracle import session
 
 
@@ -28,23 +27,6 @@ def missing() -> str:
 
 
 needs_library = pytest.mark.skipif(bool(missing()), reason=missing())
-
-Arrays = dict[str, np.ndarray[Any, Any]]
-
-
-def model(
-    nodes: Sequence[onnx.NodeProto], inputs: Arrays, constants: Arrays, results: Sequence[str] = ("y",)
-) -> onnx.ModelProto:
-    """A model of these nodes over inputs of these shapes."""
-    ports = [
-        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
-        for name, a in inputs.items()
-    ]
-    held = [numpy_helper.from_array(array, name) for name, array in constants.items()]
-    outputs = [onnx.ValueInfoProto(name=name) for name in results]
-    graph = helper.make_graph(nodes, "test", ports, outputs, held)
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-    return onnx.shape_inference.infer_shapes(made)
 
 
 def compare(made: onnx.ModelProto, inputs: Arrays, tolerance: float = 1e-4, **options: Any) -> None:
@@ -79,7 +61,3 @@ def kinds(made: onnx.ModelProto, **options: Any) -> list[str]:
     compiled = heddle.compile(made, backends=["onednn"], options={"onednn": options} if options else None)
     (step,) = compiled.schedules[0].steps
     return [primitive["kind"] for primitive in step.artifact.meta["program"]["primitives"]]
-
-
-def normal(*shape: int, seed: int = 0) -> np.ndarray[Any, Any]:
-    return np.asarray(np.random.default_rng([seed, *shape]).standard_normal(shape), np.float32)

@@ -14,43 +14,13 @@ from onnx import helper
 import heddle
 from benchmarks.models import NAMES, build
 from benchmarks.onednn import QUANTIZED, offloaded
-from tests.backends.onednn.comparing import Arrays, compare, model, needs_library, normal
+from tests.backends.graphs import Arrays, model, normal, random_graph
+from tests.backends.onednn.comparing import compare, needs_library
 from tests.oracle import session
 
 pytestmark = needs_library
 MODELS = Path(__file__).parents[2] / "models"
 Drawn = Callable[[int], tuple[onnx.ModelProto, Arrays]]
-
-
-def random_chain(seed: int) -> tuple[onnx.ModelProto, Arrays]:
-    """A few operators at random over an image, with branches that meet again."""
-    rng = np.random.default_rng(seed)
-    channels, size = int(rng.integers(1, 20)), int(rng.integers(3, 12))
-    inputs = {"x": normal(int(rng.integers(1, 3)), channels, size, size, seed=seed)}
-    nodes, held, values = [], {}, ["x"]
-    for number in range(int(rng.integers(2, 9))):
-        name, source = f"v{number}", values[-1 if rng.random() < 0.6 else int(rng.integers(len(values)))]
-        match rng.integers(6):
-            case 0 | 1:
-                grouped = channels if rng.random() < 0.3 else 1
-                kernel = int(rng.choice([1, 3]))
-                held[f"w{number}"] = normal(channels, channels // grouped, kernel, kernel, seed=number) / 3
-                inputs_ = [source, f"w{number}"]
-                nodes.append(helper.make_node("Conv", inputs_, [name], group=grouped, pads=[kernel // 2] * 4))
-            case 2:
-                op = str(rng.choice(["Relu", "Sigmoid", "Tanh", "HardSwish", "Elu"]))
-                nodes.append(helper.make_node(op, [source], [name]))
-            case 3:
-                other = values[int(rng.integers(len(values)))]
-                nodes.append(helper.make_node(str(rng.choice(["Add", "Mul", "Sub", "Max"])), [source, other], [name]))
-            case 4:
-                held[f"k{number}"] = normal(*[(channels, 1, 1), (size,), (1,)][int(rng.integers(3))], seed=number)
-                nodes.append(helper.make_node("Add", [source, f"k{number}"], [name]))
-            case _:
-                nodes.append(helper.make_node("MaxPool", [source], [name], kernel_shape=[3, 3], pads=[1, 1, 1, 1]))
-        values.append(name)
-    nodes.append(helper.make_node("Softmax", [values[-1]], ["y"], axis=int(rng.integers(4))))
-    return model(nodes, inputs, held, ("y", values[-1])), inputs
 
 
 def random_rows(seed: int) -> tuple[onnx.ModelProto, Arrays]:
@@ -91,7 +61,7 @@ def random_rows(seed: int) -> tuple[onnx.ModelProto, Arrays]:
     return model(nodes, inputs, held), inputs
 
 
-@pytest.mark.parametrize("drawn", [random_chain, random_rows])
+@pytest.mark.parametrize("drawn", [random_graph, random_rows])
 @pytest.mark.parametrize("seed", range(25))
 def test_random_graphs(seed: int, drawn: Drawn) -> None:
     compare(*drawn(seed))
@@ -101,7 +71,7 @@ def test_random_graphs(seed: int, drawn: Drawn) -> None:
 @pytest.mark.parametrize("first", range(0, 1000, 40))
 def test_a_thousand_random_graphs(first: int) -> None:
     for seed in range(first, first + 40):
-        compare(*(random_rows if seed % 2 else random_chain)(seed))
+        compare(*(random_rows if seed % 2 else random_graph)(seed))
 
 
 @pytest.mark.parametrize("name", ["mnist.onnx", "rfb320.onnx"])

@@ -11,7 +11,8 @@ from heddle.backends.onednn.quantization import Quantized, exact
 from heddle.core.ir import TensorType, Value
 from onnx import helper
 
-from tests.backends.onednn.comparing import Arrays, compare_integers, kinds, model, needs_library, normal
+from tests.backends.graphs import Arrays, model, normal
+from tests.backends.onednn.comparing import compare_integers, kinds, needs_library
 
 pytestmark = needs_library
 

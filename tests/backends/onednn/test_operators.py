@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from tests.backends.onednn.comparing import compare, kinds, model, needs_library, normal
+from tests.backends.graphs import model, normal
+from tests.backends.onednn.comparing import compare, kinds, needs_library
 
 pytestmark = needs_library
 

@@ -20,7 +20,8 @@ from heddle.core.runtime.artifact import Artifact
 from onnx import helper
 
 import heddle
-from tests.backends.onednn.comparing import Arrays, model, needs_library, normal
+from tests.backends.graphs import Arrays, model, normal
+from tests.backends.onednn.comparing import needs_library
 
 pytestmark = needs_library
 
