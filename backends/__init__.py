@@ -1,0 +1,1 @@
+"""The backends that Heddle ships, each a plugin as an outside vendor would write it; they do not know each other."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,15 +16,16 @@ from heddle.core.errors import HeddleError
 def replacing(path: str | os.PathLike[str], error: type[HeddleError] = HeddleError) -> Iterator[IO[bytes]]:
     """A file to write and read, put in the place of `path` when the block ends well; `error` when that cannot be."""
     target = Path(path)
+    growing = target.parent / f".{target.name}.{secrets.token_hex(8)}"
     try:
-        with tempfile.NamedTemporaryFile("w+b", dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+        # The mode of a new file is the umask's business: nothing else than creating it reads the umask safely.
+        with open(os.open(growing, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "w+b") as file:
             try:
                 yield file
                 file.flush()
-                os.chmod(file.name, 0o666 & ~_umask())
-                os.replace(file.name, target)
+                os.replace(growing, target)
             except BaseException:
-                Path(file.name).unlink(missing_ok=True)
+                growing.unlink(missing_ok=True)
                 raise
     except OSError as failure:
         raise error(f"{target}: cannot be written: {failure.strerror or failure}") from failure
@@ -34,9 +35,3 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
     """Write a file, text as UTF-8; HeddleError when that cannot be."""
     with replacing(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

@@ -1,0 +1,1 @@
+"""Hardware as data and SystemVerilog: what a simulator, an assembler and a compiler read alike."""

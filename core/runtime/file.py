@@ -15,13 +15,13 @@ import json
 import mmap
 import os
 import re
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from heddle.core.errors import ArtifactError, HeddleError
+from heddle.core.files import replacing
 from heddle.core.runtime import storage, weights
 from heddle.core.runtime.course import Course
 from heddle.core.runtime.manifest import decode, encode
@@ -59,25 +59,14 @@ def write_file(saved: Saved, path: str | os.PathLike[str]) -> None:
 
     manifest = encode(saved.name, saved.inputs, saved.outputs, saved.programs, keep_code, constants.add)
     text = json.dumps({"format": "heddle", "version": VERSION, **manifest}, indent=1, sort_keys=True).encode()
-    target = Path(path)
-    try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-            try:
-                with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                    _write(archive, _MANIFEST, [text])
-                    for digest in sorted(codes):
-                        _write(archive, f"code/{digest}", [codes[digest]])
-                    _write(archive, _WEIGHTS, constants.chunks(), constants.nbytes)
-                    archive.comment = _SEAL.format(version=VERSION).encode() + b"0" * 64
-                _seal(file)
-                file.flush()
-                os.chmod(file.name, 0o666 & ~_umask())
-                os.replace(file.name, target)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise ArtifactError(f"{target}: cannot be written: {error.strerror or error}") from error
+    with replacing(path, ArtifactError) as file:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            _write(archive, _MANIFEST, [text])
+            for digest in sorted(codes):
+                _write(archive, f"code/{digest}", [codes[digest]])
+            _write(archive, _WEIGHTS, constants.chunks(), constants.nbytes)
+            archive.comment = _SEAL.format(version=VERSION).encode() + b"0" * 64
+        _seal(file)
 
 
 def read_file(path: str | os.PathLike[str]) -> Saved:
@@ -202,9 +191,3 @@ class _Reader:
 
     def seekable(self) -> bool:
         return True
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
