@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from heddle.core.codegen.build import Unit, shared_object, unit, units_of
+from heddle.core.codegen.calling import calling
 from heddle.core.codegen.emit import emit
 from heddle.core.codegen.entry import Invocation, Scratch, entry
 from heddle.core.codegen.fuse import fuse
@@ -20,7 +21,7 @@ from heddle.core.codegen.team import team
 from heddle.core.codegen.template import Template
 from heddle.core.codegen.tensor import Check, Group, View
 from heddle.core.ir import Graph, Names, Value, dtype_name
-from heddle.core.runtime.abi import ENTRY, HELP, TEAM_VERSION
+from heddle.core.runtime.abi import CALL, ENTRY, HELP, TEAM_VERSION
 from heddle.core.runtime.artifact import JSON, Artifact, Port, Signature
 from heddle.core.runtime.storage import placed
 from numpy.typing import NDArray
@@ -148,11 +149,12 @@ def compile_region(graph: Graph, target: Target, strategy: Strategy | None = Non
         calls.append(_invocation(made, name, call, functions[-1].division))
     meta: dict[str, JSON] = {"faults": list(made.faults), "machine": target.architecture}
     meta["features"] = list(target.features)
-    exports, scratch = [ENTRY], Scratch(made.memory.workspace, _scratch_of_helpers(made, calls))
+    exports, scratch = [ENTRY, CALL], Scratch(made.memory.workspace, _scratch_of_helpers(made, calls))
     if any(call.division for call in calls):
         units.append(Unit(team(target), explicit=True))
         exports.append(HELP)
         meta["team"] = {"version": TEAM_VERSION, "scratch": scratch.size}
+    units.append(Unit(calling(target)))
     units.append(Unit(entry(calls, sorted(made.constants), target, flush, scratch)))
     return Artifact(
         backend="host",

@@ -23,10 +23,38 @@ the address of `TEAM_BYTES` zeroed bytes, aligned to 128, of which the runtime s
 services. One run at a time may use a team; the scratch of its other threads lies behind the workspace, one after the
 other. A run whose team is null is done by the caller's thread alone. All code of one version can be helped by any
 other's `heddle_help`.
+
+Code may export as well
+
+    PyObject *heddle_call(PyObject *record, PyObject *const *arguments, Py_ssize_t count)
+
+which is a function for Python to call (METH_FASTCALL): it runs the code over arrays of numpy, without the interpreter's
+lock. `record` is an array of 64-bit words, said below at `RECORD`. The arguments are an array of words that no other
+call uses, the frame: the addresses of the workspace and of the team, then room for the pointers to inputs and outputs;
+and after it the arrays. The result is what `heddle_run` gives, or `OTHERWISE` when nothing was run, since an array is
+not exactly of numpy's own class, of the one dtype object, shape and density that the record says.
 """
 
 ENTRY = "heddle_run"
 HELP = "heddle_help"
+CALL = "heddle_call"
+
+OTHERWISE = -1
+
+RECORD = (
+    *("class", "PyLong_FromLong", "PyEval_SaveThread", "PyEval_RestoreThread"),
+    *("constants", "services", "inputs", "pointers", "arrays"),
+)
+"""The words that a record begins with: the address of numpy's array class, those of functions of Python, of the tables
+of constants and services; how many pointers are to inputs, how many pointers and how many arrays there are. Then come
+for each pointer the number of its array, and for each array the address of its dtype, its rank and its dimensions."""
+
+CLASS, DATA, RANK, DIMENSIONS, DTYPE, FLAGS = 8, 16, 24, 32, 56, 64
+"""Where fields of an array of numpy lie, a part of its stable C interface (numpy/ndarraytypes.h): rank and flags are of
+32 bits, all else of 64."""
+
+DENSE = 0x0101
+"""The flags NPY_ARRAY_C_CONTIGUOUS and NPY_ARRAY_ALIGNED."""
 
 TEAM_VERSION = 1
 TEAM_BYTES, TEAM_THREADS, TEAM_SERVICES = 640, 512, 520

@@ -20,26 +20,32 @@ from numpy.typing import NDArray
 
 WORKSPACE_ALIGNMENT = 4096
 
+_WORKSPACE, _TEAM, _HEAD = 0, 1, 2  # a frame's words before its pointers
+
 _NOTHING = placed(np.zeros(1, np.uint8))
 
 
 class Frame:
-    """What one running call of a program needs for itself: tables of pointers, scratch memory, and who helps with it.
+    """What one running call of a program needs for itself: a table of pointers, scratch memory, and who helps with it.
 
-    `team` is what the code takes, None for a call that its own thread does alone.
+    `table` is the frame that `abi` describes; its team is null for a call that its own thread does alone.
     """
 
-    __slots__ = ("helpers", "inputs", "outputs", "scratch", "team", "threads", "workspace")
+    __slots__ = ("helpers", "scratch", "table", "threads")
 
     def __init__(self, artifact: Artifact, threads: int = 1, room: int = 0) -> None:
         """`room` is the scratch memory of each thread beside the caller's."""
-        self.inputs = (ctypes.c_void_p * max(1, len(artifact.signature.inputs)))()
-        self.outputs = (ctypes.c_void_p * max(1, len(artifact.signature.outputs)))()
+        pointers = len(artifact.signature.inputs) + len(artifact.signature.outputs)
         self.scratch = aligned(artifact.workspace + (threads - 1) * room, WORKSPACE_ALIGNMENT)
-        self.workspace = ctypes.c_void_p(self.scratch.ctypes.data)
+        self.table = np.zeros(_HEAD + pointers, np.uint64)
+        self.table[_WORKSPACE] = self.scratch.ctypes.data
         self.threads = threads
         self.helpers: teams.Team | None = None
-        self.team: ctypes.c_void_p | None = None
+
+    def engage(self, helpers: teams.Team | None) -> None:
+        """Let these help with the next run, or nobody."""
+        self.helpers = helpers
+        self.table[_TEAM] = helpers.address.value if helpers is not None else 0
 
 
 class HostProgram:
@@ -78,6 +84,10 @@ class HostProgram:
         """The bytes of scratch memory of the threads beside the caller's."""
         return (self.threads - 1) * self._room if self.shared else 0
 
+    def address(self, name: str) -> int | None:
+        """Where a function of the code is that it may but need not export."""
+        return ctypes.cast(self.library[name], ctypes.c_void_p).value if hasattr(self.library, name) else None
+
     def lease(self) -> Frame:
         """A frame that no running call uses; put it back into `frames` afterwards."""
         try:
@@ -96,24 +106,25 @@ class HostProgram:
             self._frames.setdefault(threads, [])
             frame = Frame(self._artifact, threads, self._room)
         if helpers is not None:
-            frame.helpers, frame.team = helpers, helpers.address
+            frame.engage(helpers)
         return frame
 
     def dismiss(self, frame: Frame) -> None:
         """Take a frame back, and let its helpers go."""
         if frame.helpers is not None:
             teams.give(frame.helpers)
-            frame.helpers = frame.team = None
+            frame.engage(None)
         self._frames[frame.threads].append(frame)
 
     def call(self, inputs: Sequence[int], outputs: Sequence[int]) -> None:
         """Run over these addresses; DeviceError with the code's own message when it reports a fault."""
         frame = self.enlist() if self.shared else self.lease()
         try:
-            frame.inputs[: len(inputs)] = list(inputs)
-            frame.outputs[: len(outputs)] = list(outputs)
-            tables = frame.inputs, frame.outputs, self.constants, frame.workspace, self.services
-            status = self.function(*tables, frame.team)
+            frame.table[_HEAD:] = [*inputs, *outputs]
+            workspace, team = map(ctypes.c_void_p, frame.table[:_HEAD].tolist())
+            first = frame.table.ctypes.data + _HEAD * frame.table.itemsize
+            tables = map(ctypes.c_void_p, (first, first + len(inputs) * frame.table.itemsize))
+            status = self.function(*tables, self.constants, workspace, self.services, team)
         finally:
             if self.shared:
                 self.dismiss(frame)

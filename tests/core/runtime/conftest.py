@@ -15,6 +15,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from heddle.core.codegen.build import Unit, object_of
+from heddle.core.codegen.calling import calling
+from heddle.core.codegen.target import host
 from heddle.core.dtypes import dtype_named
 from heddle.core.errors import DeviceError
 from heddle.core.runtime.artifact import Artifact, Port, Signature
@@ -30,14 +33,19 @@ HEAD = """
 
 @functools.cache
 def compile_c(body: str) -> bytes:
-    """A shared object of the host's interface from the body of its function, or from a whole file with RUN in it."""
+    """A shared object of the host's interface from the body of its function, or from a whole file with RUN in it.
+
+    With its function comes the one that Python calls, as the code generator makes it.
+    """
     if shutil.which("cc") is None:
         pytest.skip("there is no C compiler to make the host's programs of these tests")
     text = body if "RUN" in body else f"RUN {{ {body} return 0; }}"
     with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder, "code.c"), Path(folder, "code.so")
+        source, call, target = (Path(folder, name) for name in ("code.c", "call.o", "code.so"))
         source.write_text(HEAD + text)
-        subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-nostdlib", "-o", target, source], check=True)
+        call.write_bytes(object_of(Unit(calling(host())), host()))
+        sources = [source, call] if "RUN {" in text else [source]
+        subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-nostdlib", "-o", target, *sources], check=True)
         return target.read_bytes()
 
 
