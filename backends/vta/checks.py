@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from heddle.backends.vta.scalings import number
 from heddle.core.pattern import Condition, Match, dtype
 from numpy.typing import NDArray
 
@@ -70,7 +71,7 @@ def weights_of(match: Match, axis: int, groups: int = 1) -> Weights | str:
     if scale is None:
         return "w_scale is computed, takes a constant"
     channels = stored.shape[axis]
-    values = np.moveaxis(stored, axis, 0).astype(np.int32)
+    values = np.moveaxis(stored, axis, 0)
     for name, array in (("w_scale", scale), ("w_zero_point", zero)):
         if array is not None and array.size not in (1, channels):
             return f"{name} has {array.size} values for {channels} output channels"
@@ -78,17 +79,48 @@ def weights_of(match: Match, axis: int, groups: int = 1) -> Weights | str:
     along = None if found is None else int(found.attrs.get("axis", 1)) % stored.ndim
     if scale.size > 1 and along not in (None, axis):
         return f"w is quantized along axis {along}, takes axis {axis}, that of its output channels"
+    if found is not None and found.attrs.get("block_size"):
+        return "w is quantized by blocks, takes one scale for each output channel"
     if reason := _positive("w", scale):
         return reason
-    if zero is not None:
-        values = values - zero.astype(np.int32).reshape(-1, *[1] * (values.ndim - 1))
-    if values.size and (values.min() < -128 or values.max() > 127):
+    if zero is not None and zero.any():
+        values = values.astype(np.int32) - zero.astype(np.int32).reshape(-1, *[1] * (values.ndim - 1))
+    if values.dtype != np.int8 and values.size and (values.min() < -128 or values.max() > 127):
         return f"w minus its zero point is between {values.min()} and {values.max()}, takes -128 to 127"
     each = np.broadcast_to(scale.astype(np.float64).reshape(-1), channels)
+    values = values.astype(np.int8, copy=False)
     if groups == 1:
-        return Weights(values.astype(np.int8), each)
+        return Weights(values, each)
     parts = values.reshape(channels, groups, -1, *values.shape[2:]).swapaxes(0, 1)
-    return Weights(parts.reshape(channels * groups, *parts.shape[2:]).astype(np.int8), np.tile(each, groups))
+    return Weights(parts.reshape(channels * groups, *parts.shape[2:]), np.tile(each, groups))
+
+
+def bias_of(match: Match, weights: Weights) -> NDArray[np.int64] | str:
+    """What the drain adds to each channel's sum of products, zero points included; or why it cannot."""
+    values = weights.values.reshape(len(weights.values), -1)
+    added = np.zeros(len(values), np.int64)
+    stored = match.array("b")
+    if stored is not None:
+        if stored.shape[-1:] != (len(values),) or stored.size != len(values):
+            return f"b has the shape {list(stored.shape)} for {len(values)} output channels"
+        real = stored.reshape(-1).astype(np.float64)
+        step = number(match, "x_scale", 1.0) * weights.scales
+        zero, unit = match.array("b_zero_point"), match.array("b_scale")
+        if zero is not None:
+            real = real - zero.reshape(-1)
+        if unit is not None:
+            real = real * (unit.reshape(-1).astype(np.float64) / step)
+        lost = (np.abs(real - np.rint(real)) * step).max() / number(match, "y_scale", 1.0)
+        if lost > 0.5:
+            return f"b as a multiple of x_scale * w_scale is {lost:.2g} quanta of the result off, takes 0.5 at most"
+        added = np.rint(real).astype(np.int64)
+    zero_point, limits = int(number(match, "x_zero_point", 0)), np.iinfo(match["x"].dtype)
+    positive, total = np.maximum(values, 0).sum(1, dtype=np.int64), values.sum(1, dtype=np.int64)
+    low, high = limits.min - zero_point, limits.max - zero_point
+    most, least = positive * high + (total - positive) * low, positive * low + (total - positive) * high
+    if (most + added).max() >= 2**31 or (least + added).min() < -(2**31):
+        return "the sum of the products and b do not fit 32 bits"
+    return added - zero_point * total
 
 
 def weighted(axis: Callable[[Match], int], groups: Callable[[Match], int] = lambda match: 1) -> Where:
@@ -101,9 +133,7 @@ def weighted(axis: Callable[[Match], int], groups: Callable[[Match], int] = lamb
         found = weights_of(match, axis(match), groups(match))
         if isinstance(found, str):
             return found
-        bias = match.array("b")
-        if bias is not None and bias.size != len(found.values):
-            return f"b has {bias.size} values for {len(found.values)} output channels"
-        return None
+        bias = bias_of(match, found)
+        return bias if isinstance(bias, str) else None
 
     return weights_fit

@@ -9,7 +9,7 @@ from itertools import accumulate, product
 from typing import Any
 
 import numpy as np
-from heddle.backends.vta.checks import Weights, weights_of
+from heddle.backends.vta.checks import Weights, bias_of, weights_of
 from heddle.backends.vta.joins import fuse_sums
 from heddle.backends.vta.layers import (
     Concat,
@@ -54,15 +54,9 @@ def last(value: Value) -> int:
 
 def _weighted(match: Match, weights: Weights, x: Tensor, y: Tensor) -> Scaling:
     """The drain of a sum of products with weights."""
-    values, step = weights.values, x.scale * weights.scales
-    bias = np.zeros(len(values), np.int64)
-    stored = match.array("b")
-    if stored is not None:
-        of = match.array("b_scale")
-        unit = step if of is None else np.broadcast_to(of.astype(np.float64).reshape(-1), len(values))
-        bias = np.rint(stored.astype(np.float64).reshape(-1) * (unit / step)).astype(np.int64)
-    bias = bias - x.zero_point * values.reshape(len(values), -1).sum(1, dtype=np.int64)
-    return scaling(match, y, step / y.scale, bias)
+    bias = bias_of(match, weights)
+    assert not isinstance(bias, str), "the pattern has checked this"
+    return scaling(match, y, x.scale * weights.scales / y.scale, bias)
 
 
 def _weights(match: Match, axis: int, groups: int = 1) -> Weights:

@@ -79,6 +79,14 @@ def conv(net: Net, shape: list[int], weights: tuple[int, ...], **attributes: Any
     return net.model(net.add("Conv", net.input("x", shape), net.weights(weights), **attributes))
 
 
+def biased(net: Net, shape: list[int], weights: tuple[int, ...]) -> ModelProto:
+    """A convolution whose bias has a scale and a zero point of its own, as no tool writes it but ONNX allows."""
+    stored = net.constant(np.arange(weights[0], dtype=np.int32) * 7 - 9, "b")
+    scale, zero = net.constant(np.float32(0.031), "b_scale"), net.constant(np.int32(11), "b_zero")
+    bias = net.add("DequantizeLinear", stored, scale, zero)
+    return net.model(net.add("Conv", net.input("x", shape), net.weights(weights), bias))
+
+
 def unary(net: Net, shape: list[int], op: str, *operands: Any, **attributes: Any) -> ModelProto:
     extra = [net.constant(np.float32(value), f"operand{at}") for at, value in enumerate(operands)]
     return net.model(net.add(op, net.input("x", shape), *extra, **attributes))
@@ -173,6 +181,7 @@ OPERATORS = {
     "conv auto_pad": lambda net: conv(net, [1, 20, 9, 8], (7, 20, 3, 2), auto_pad="SAME_LOWER", strides=[2, 2]),
     "conv grouped": lambda net: conv(net, [2, 6, 7, 7], (9, 2, 3, 3), group=3),
     "conv depthwise": lambda net: conv(net, [2, 20, 7, 7], (20, 1, 3, 3), group=20, pads=[1, 1, 1, 1]),
+    "conv, bias": lambda net: biased(net, [2, 5, 9, 8], (7, 5, 3, 3)),
     "conv of one dimension": lambda net: conv(net, [2, 5, 17], (7, 5, 3), pads=[1, 2], strides=[2], dilations=[2]),
     "gemm": lambda net: dense(net, "Gemm", [5, 20], (20, 9)),
     "gemm transposed": lambda net: dense(net, "Gemm", [5, 20], (9, 20), transB=1),
