@@ -16,7 +16,7 @@ from heddle.backends.llvm.fusion import read_by
 from heddle.backends.llvm.held import hold, largest_sum, release
 from heddle.backends.llvm.images import Blocked, Images, loads_of, operand_kind
 from heddle.backends.llvm.tails import dequantizing, operands_of, tail_of
-from heddle.core.codegen.affine import flatten
+from heddle.core.codegen.affine import Affine, flatten, unflatten
 from heddle.core.codegen.kernels import conv, depthwise, winograd
 from heddle.core.codegen.kernels.image import Image, Window
 from heddle.core.codegen.kernels.layout import clear_halo, repack
@@ -29,7 +29,7 @@ from heddle.core.codegen.narrow import storage_type
 from heddle.core.codegen.pieces import by_caller
 from heddle.core.codegen.target import Target
 from heddle.core.codegen.template import Argument, Functions, template
-from heddle.core.codegen.tensor import Check, Compute
+from heddle.core.codegen.tensor import Check, Compute, load, part
 from heddle.core.codegen.values import F32 as FLOAT
 from heddle.core.codegen.values import I32
 from heddle.core.codegen.values import Value as Register
@@ -183,17 +183,32 @@ class Layouts:
     def _per_channel(self, value: Value, start: int, stride: int, channels: int) -> Argument:
         """A vector with an element per channel, filled up to whole vectors."""
         array = self.tables.get(value)
-        if array is None:
+        if array is None and stride == 1 and channels % self.lanes == 0:
             return Argument(value, start * value.dtype.itemsize)
         key = (value, start, stride)
-        if key not in self.padded:
+        if key not in self.padded and array is not None:
             chosen = array.reshape(-1)[start : start + stride * channels : stride]
             self.padded[key] = self.channels(f"{value.name}.channels", chosen)
+        elif key not in self.padded:
+            self.padded[key] = self._gathered(value, start, stride, channels)
         return Argument(self.padded[key])
+
+    def _gathered(self, value: Value, start: int, stride: int, channels: int) -> Value:
+        """What is computed for each channel, side by side, with room behind it for whole vectors to be read."""
+        held = self.names.fresh(f"{value.name}.channels", tensor(value.dtype, self._filled(channels)))
+
+        def body(channel: Affine) -> Expr:
+            return load(value, *unflatten(channel * stride + start, value.shape))
+
+        self.made.append(part(held, (channels,), lambda channel: (channel,), body))
+        return held
+
+    def _filled(self, channels: int) -> int:
+        return -(-channels // self.lanes) * self.lanes
 
     def channels(self, stem: str, array: Array) -> Value:
         """A constant with an element per channel, filled up to whole vectors."""
-        filled = np.zeros(-(-array.size // self.lanes) * self.lanes, array.dtype)
+        filled = np.zeros(self._filled(array.size), array.dtype)
         filled[: array.size] = array
         return self.table(stem, filled)
 

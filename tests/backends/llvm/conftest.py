@@ -19,12 +19,15 @@ from heddle.core.runtime.device import host_buffer
 from heddle.core.runtime.host import HostDevice
 from numpy.typing import NDArray
 
+from tests import foreign
+
 Array = NDArray[Any]
 TARGETS = {
     name: target
     for name, target in (("x86-64", targets.x86_64()), ("avx2", targets.avx2()), ("avx512", targets.avx512()))
     if set(target.features) <= set(targets.host().features)
 }
+EMULATED = {"aarch64": targets.aarch64()}
 
 
 class Net:
@@ -85,10 +88,12 @@ class Host:
     """The host backend's compiler for one machine."""
 
     def __init__(self, name: str) -> None:
-        self.target = TARGETS[name]
+        self.target = (TARGETS | EMULATED)[name]
 
     def run(self, graph: Graph, inputs: Sequence[Array], **options: Any) -> list[Array]:
         artifact = compile_region(graph, self.target, Kernels(**options))
+        if foreign.is_foreign(artifact):
+            return foreign.run(artifact, inputs)
         outputs = [np.empty(port.shape, dtype_named(port.dtype)) for port in artifact.signature.outputs]
         device = HostDevice()
         device.submit(device.load(artifact), [host_buffer(a) for a in (*inputs, *outputs)]).wait()
@@ -114,7 +119,7 @@ class Host:
         return [str(call.values[-1]) for call in made.calls if not isinstance(call.kernel, Template)]
 
 
-@pytest.fixture(params=TARGETS)
+@pytest.fixture(params=[*TARGETS, *(pytest.param(name, marks=foreign.needed) for name in EMULATED)])
 def host(request: pytest.FixtureRequest) -> Host:
     return Host(request.param)
 

@@ -163,3 +163,11 @@ def test_window_of_one_element_that_steps(net, host, groups):
     x = net.conv(net.input(2, 5, 9, 12), 24, 3)
     y = net.conv(net("Relu", x), 48 // groups * groups, 1, groups=groups, strides=(2, 3), pads=(0,) * 4)
     host.check(net, y, x)
+
+
+@pytest.mark.parametrize("ends", [(0, 40, 2), (3, 23, 1)], ids=str)
+def test_a_bias_that_is_computed(net, host, ends):
+    """One that does not fill its last vector, and one whose elements are apart."""
+    x = net.conv(net.input(1, 3, 9, 9), 20, 3)
+    part = net("Slice", net.input(1, 40, 1, 1), *(net.const(np.array([n])) for n in (*ends[:2], 1, ends[2])))
+    host.check(net, net.conv(net("Relu", net("Add", x, part)), 8, 3))

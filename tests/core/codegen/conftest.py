@@ -26,6 +26,8 @@ from heddle.core.runtime.device import host_buffer
 from heddle.core.runtime.host import HostDevice
 from numpy.typing import NDArray
 
+from tests import foreign
+
 Array = NDArray[Any]
 
 _LINE = re.compile(r"([\w.]+)(?:/(\d+))?\((.*?)\)\s*(\{.*\})?\s*$")
@@ -92,7 +94,9 @@ def _split(text: str) -> list[str]:
 
 
 def native(artifact: Artifact, inputs: Sequence[Array]) -> list[Array]:
-    """Run compiled code in this process."""
+    """Run compiled code in this process, or under an emulator where it is for another processor."""
+    if foreign.is_foreign(artifact):
+        return foreign.run(artifact, inputs)
     device = HostDevice()
     outputs = [np.empty(port.shape, dtype_named(port.dtype)) for port in artifact.signature.outputs]
     buffers = [host_buffer(np.ascontiguousarray(array)) for array in (*inputs, *outputs)]

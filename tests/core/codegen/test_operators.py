@@ -277,29 +277,29 @@ heddle.NonMaxSuppressionBounded/2(F[1,5,4], F[1,2,5])
 """
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        line
-        for family in (
-            MOVEMENT,
-            INDEXING,
-            REDUCTION,
-            CONTRACTION,
-            POOLING,
-            NORMALIZATION,
-            QUANTIZATION,
-            ATTENTION,
-            RECURRENT,
-            SAMPLING,
-            COUNTED,
-        )
-        for line in family.replace("\\\n", "").strip().splitlines()
-    ],
-)
-def test_generated_code_computes_what_the_operator_means(line: str, agrees: Callable[..., None]) -> None:
+def lines() -> list[str]:
+    """Every line of the families above, abbreviations written out."""
+    families = (
+        MOVEMENT,
+        INDEXING,
+        REDUCTION,
+        CONTRACTION,
+        POOLING,
+        NORMALIZATION,
+        QUANTIZATION,
+        ATTENTION,
+        RECURRENT,
+        SAMPLING,
+        COUNTED,
+    )
+    text = "".join(families).replace("\\\n", "")
     for short, name in {"U[": "uint8[", "I[": "int8[", "F[": "float32["}.items():
-        line = line.replace(f" {short}", f" {name}").replace(f"({short}", f"({name}")
+        text = text.replace(f" {short}", f" {name}").replace(f"({short}", f"({name}")
+    return [line for line in text.splitlines() if line]
+
+
+@pytest.mark.parametrize("line", lines())
+def test_generated_code_computes_what_the_operator_means(line: str, agrees: Callable[..., None]) -> None:
     agrees(line)
 
 
