@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -65,15 +67,39 @@ class Event(Protocol):
 
 
 @dataclass(frozen=True)
+class Transfer:
+    """A copy of one input or output of a program between host memory and a device's, whatever its layout there.
+
+    `port` counts the program's inputs, then its outputs. `start` is by `time.monotonic()`; `wall` are the seconds until
+    the copy was complete, or queued if the device copies on its own.
+    """
+
+    port: int
+    start: float
+    wall: float
+    nbytes: int
+
+
+@contextmanager
+def transferring(transfers: list[Transfer], port: int, nbytes: int) -> Iterator[None]:
+    """Measure a copy, and add it to those that there were."""
+    start = time.monotonic()
+    yield
+    transfers.append(Transfer(port, start, time.monotonic() - start, nbytes))
+
+
+@dataclass(frozen=True)
 class Finished:
     """The event of an operation that was complete, or had failed, when the call returned.
 
-    `modelled_seconds` is the time that the simulated device would have taken; `counters` are its own, by name.
+    `modelled_seconds` is the time that the simulated device would have taken; `counters` are its own, by name;
+    `transfers` are the copies that its driver made.
     """
 
     error: Exception | None = None
     modelled_seconds: float | None = None
     counters: Mapping[str, int] = field(default_factory=dict)
+    transfers: Sequence[Transfer] = ()
 
     def wait(self, timeout: float | None = None) -> None:
         if self.error is not None:

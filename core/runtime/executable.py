@@ -7,7 +7,6 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from os import PathLike
 from typing import Any
 
@@ -203,9 +202,7 @@ class Executable:
             start = time.monotonic()
             self._run(self._program(values), values, watched)
             calls.append(time.monotonic() - start)
-            steps += [
-                replace(step, start=step.start - begin) for step in sorted(watched.times, key=lambda step: step.start)
-            ]
+            steps += [step.since(begin) for step in sorted(watched.times, key=lambda step: step.start)]
         return Profile(tuple(calls), tuple(steps))
 
     # -- how ----------------------------------------------------------------------------------------------------

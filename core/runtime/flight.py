@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from heddle.core.errors import DeviceError
 from heddle.core.runtime import teams
-from heddle.core.runtime.device import Device, Event, Program, host_buffer
+from heddle.core.runtime.device import Device, Event, Program, Transfer, host_buffer, transferring
 from heddle.core.runtime.loaded import HOST, Action, At, Loaded, Run
 from heddle.core.runtime.profile import StepTime
 from heddle.core.runtime.queues import DeviceQueue
@@ -137,6 +137,7 @@ class Flight:
         action = self.loaded.actions[index]
         start, fault = time.monotonic(), stuck
         event: Event | None = None
+        copies: list[Transfer] = []
         with self._lock:
             cancelled = self._error is not None
             self._started[index] = start
@@ -145,19 +146,19 @@ class Flight:
             if not cancelled:
                 with teams.using(self._threads):
                     if stuck is None:
-                        event, fault = self._on_device(action)
+                        event, fault = self._on_device(action, copies)
                     else:
                         self._on_host(action)
-                self._record(action, event, start, fault)
+                self._record(action, event, start, fault, copies)
                 if self._observe is not None:
                     self._show(action, self._observe)
         except Exception as error:
             self._fail(action, error)
         self._leave(index)
 
-    def _on_device(self, action: Action) -> tuple[Event | None, str | None]:
+    def _on_device(self, action: Action, copies: list[Transfer]) -> tuple[Event | None, str | None]:
         try:
-            return _submit(action, self.run), None
+            return _submit(action, self.run, copies), None
         except Exception as error:
             if action.fallback is None or self.abandoned:
                 raise
@@ -170,7 +171,9 @@ class Flight:
         names = (*action.step.inputs, *action.step.outputs)
         _run(self.loaded.host, action.fallback, [self.run.buffers[At(name, HOST)] for name in names])
 
-    def _record(self, action: Action, event: Event | None, start: float, fault: str | None) -> None:
+    def _record(
+        self, action: Action, event: Event | None, start: float, fault: str | None, copies: list[Transfer]
+    ) -> None:
         wall = time.monotonic() - start
         step = action.step
         counters = getattr(event, "counters", {})
@@ -186,6 +189,9 @@ class Flight:
                 counters,
                 step.artifact.nodes,
                 fault,
+                (*step.inputs, *step.outputs),
+                len(step.inputs),
+                (*copies, *getattr(event, "transfers", ())),
             )
         )
 
@@ -207,13 +213,19 @@ class OverrunError(DeviceError):
     """A step ran longer than the watchdog allows; what it writes to may still change."""
 
 
-def _submit(action: Action, run: Run) -> Event:
-    where = {at.value: at for at in action.buffers}
-    copies = [action.device.copy(run.buffers[At(name, HOST)], run.buffers[where[name]]) for name in action.fetch]
-    event = action.device.submit(action.program, [run.buffers[at] for at in action.buffers], copies)
+def _submit(action: Action, run: Run, copies: list[Transfer]) -> Event:
+    where, ports = {at.value: at for at in action.buffers}, (*action.step.inputs, *action.step.outputs)
+    fetched = []
+    for name in action.fetch:
+        near = run.buffers[At(name, HOST)]
+        with transferring(copies, ports.index(name), near.nbytes):
+            fetched.append(action.device.copy(near, run.buffers[where[name]]))
+    event = action.device.submit(action.program, [run.buffers[at] for at in action.buffers], fetched)
     event.wait()
     for name in action.flush:
-        action.device.copy(run.buffers[where[name]], run.buffers[At(name, HOST)], (event,)).wait()
+        near = run.buffers[At(name, HOST)]
+        with transferring(copies, ports.index(name), near.nbytes):
+            action.device.copy(run.buffers[where[name]], near, (event,)).wait()
     return event
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import Any
+
+from heddle.core.runtime.device import Transfer
 
 
 @dataclass(frozen=True)
 class StepTime:
     """One run of one step. `start` counts wall seconds from the start of the profile.
 
-    `modelled` is what the simulated device would have taken, in its own time, and None on a real one.
+    `modelled` is what the simulated device would have taken, in its own time, and None on a real one. `values` are the
+    names of the step's inputs, of which there are `inputs`, then of its outputs; `transfers` copied some of these
+    between the host and the device, and are part of `wall`.
     """
 
     name: str
@@ -25,6 +29,18 @@ class StepTime:
     counters: Mapping[str, int] = field(default_factory=dict)
     nodes: tuple[str, ...] = ()
     fault: str | None = None
+    values: tuple[str, ...] = ()
+    inputs: int = 0
+    transfers: tuple[Transfer, ...] = ()
+
+    def since(self, begin: float) -> StepTime:
+        """The same with all starts counted from this moment."""
+        transfers = tuple(replace(transfer, start=transfer.start - begin) for transfer in self.transfers)
+        return replace(self, start=self.start - begin, transfers=transfers)
+
+    def direction(self, transfer: Transfer) -> str:
+        """Which way a copy went."""
+        return f"{'to' if transfer.port < self.inputs else 'from'} {self.device}"
 
 
 @dataclass(frozen=True)
@@ -49,6 +65,16 @@ class Profile:
                     "counters": dict(step.counters),
                     "nodes": list(step.nodes),
                     "fault": step.fault,
+                    "transfers": [
+                        {
+                            "value": step.values[transfer.port],
+                            "direction": step.direction(transfer),
+                            "start": transfer.start,
+                            "wall": transfer.wall,
+                            "bytes": transfer.nbytes,
+                        }
+                        for transfer in step.transfers
+                    ],
                 }
                 for step in self.steps
             ],
@@ -57,11 +83,14 @@ class Profile:
     def to_perfetto(self, path: str | PathLike[str]) -> None:
         """Write a trace that https://ui.perfetto.dev and chrome://tracing open.
 
-        Wall time and each device's modelled time are processes of their own, since their clocks differ.
+        Wall time and each device's modelled time are processes of their own, since their clocks differ. In wall time
+        each device has a track, and so have the copies to it and from it, where there were any.
         """
         devices = list(dict.fromkeys(step.device for step in self.steps))
+        ways = list(dict.fromkeys(step.direction(each) for step in self.steps for each in step.transfers))
+        tracks = [*devices, *(f"copies {way}" for way in ways)]
         events: list[dict[str, Any]] = [_label("process_name", 1, 0, "wall time")]
-        events += [_label("thread_name", 1, i, device) for i, device in enumerate(devices)]
+        events += [_label("thread_name", 1, i, track) for i, track in enumerate(tracks)]
         clock = dict.fromkeys(devices, 0.0)
         for step in self.steps:
             index = devices.index(step.device)
@@ -69,6 +98,10 @@ class Profile:
             if step.fault is not None:
                 arguments["fault"] = step.fault
             events.append(_slice(step.name, 1, index, step.start, step.wall, arguments))
+            for each in step.transfers:
+                track = len(devices) + ways.index(step.direction(each))
+                facts = {"step": step.name, "bytes": each.nbytes}
+                events.append(_slice(step.values[each.port], 1, track, each.start, each.wall, facts))
             if step.modelled is not None:
                 if clock[step.device] == 0.0:
                     events.append(_label("process_name", index + 2, 0, f"modelled time of {step.device}"))

@@ -12,7 +12,17 @@ from typing import Literal
 import numpy as np
 from heddle.core.errors import ArtifactError, DeviceError
 from heddle.core.runtime.artifact import Artifact, Port
-from heddle.core.runtime.device import HOST_MEMORY, Buffer, Device, DeviceProperties, Event, Finished, MemorySpace
+from heddle.core.runtime.device import (
+    HOST_MEMORY,
+    Buffer,
+    Device,
+    DeviceProperties,
+    Event,
+    Finished,
+    MemorySpace,
+    Transfer,
+    transferring,
+)
 from heddle.hw.vta.config import Config, load_config
 from heddle.hw.vta.description import INSTRUCTION_BITS
 from heddle.simulators.vta.cycle import cycles
@@ -146,20 +156,24 @@ class VtaDevice(Device):
         for event in after:
             event.wait()
         counts: Counter[str] = Counter()
-        with self._lock, _Staged(self._heap, buffers, len(signature.inputs)) as spans:
+        transfers: list[Transfer] = []
+        inputs = len(signature.inputs)
+        with self._lock, _Staged(self._heap, buffers, inputs, transfers) as spans:
             try:
                 workspace = self._span(program.places["workspace", ""])
-                for layout, span in zip(program.inputs, spans, strict=False):
-                    pack(layout, self._span(span), workspace)
+                for port, layout in enumerate(program.inputs):
+                    with transferring(transfers, port, spans[port][1]):
+                        pack(layout, self._span(spans[port]), workspace)
                 for number, section in enumerate(program.program.sections):
                     counts.update(self._run(program, number, section, spans))
-                for layout, span in zip(program.outputs, spans[len(signature.inputs) :], strict=False):
-                    unpack(layout, workspace, self._span(span))
+                for port, layout in enumerate(program.outputs, inputs):
+                    with transferring(transfers, port, spans[port][1]):
+                        unpack(layout, workspace, self._span(spans[port]))
             except DeviceError as error:
                 error.add_note(f"device vta, nodes {', '.join(program.artifact.nodes) or 'unnamed'}")
-                return Finished(error, counters=counts)
+                return Finished(error, counters=counts, transfers=transfers)
         spent = counts["cycles"] / program.program.config.clock_hz if counts else None
-        return Finished(modelled_seconds=spent, counters=counts)
+        return Finished(modelled_seconds=spent, counters=counts, transfers=transfers)
 
     def _run(
         self, program: VtaProgram, number: int, section: Section, spans: Sequence[tuple[int, int]]
@@ -220,9 +234,9 @@ class VtaDevice(Device):
 class _Staged:
     """The buffers of one run as spans of device memory; those in host memory are copied there, outputs back."""
 
-    def __init__(self, heap: Heap, buffers: Sequence[Buffer], inputs: int) -> None:
-        self._heap, self._buffers, self._inputs = heap, buffers, inputs
-        self._staged: list[tuple[int, Buffer, bool]] = []
+    def __init__(self, heap: Heap, buffers: Sequence[Buffer], inputs: int, transfers: list[Transfer]) -> None:
+        self._heap, self._buffers, self._inputs, self._transfers = heap, buffers, inputs, transfers
+        self._staged: list[tuple[int, int, Buffer]] = []
 
     def __enter__(self) -> Sequence[tuple[int, int]]:
         spans = []
@@ -232,17 +246,20 @@ class _Staged:
                 if buffer.array is None:
                     raise DeviceError("vta: a host buffer without an array was given")
                 start = self._heap.take(buffer.nbytes)
-                self._staged.append((start, buffer, number >= self._inputs))
-                self._heap.memory[start : start + buffer.nbytes] = buffer.array[: buffer.nbytes]
+                self._staged.append((number, start, buffer))
+                if number < self._inputs:
+                    with transferring(self._transfers, number, buffer.nbytes):
+                        self._heap.memory[start : start + buffer.nbytes] = buffer.array[: buffer.nbytes]
             elif buffer.memory != SPACE:
                 raise DeviceError(f"vta: a buffer lies in {buffer.memory!r}, expected {SPACE!r} or {HOST_MEMORY!r}")
             spans.append((start, buffer.nbytes))
         return spans
 
     def __exit__(self, *failure: object) -> None:
-        for start, buffer, result in self._staged:
-            if result and buffer.array is not None:
-                buffer.array[: buffer.nbytes] = self._heap.memory[start : start + buffer.nbytes]
+        for number, start, buffer in self._staged:
+            if number >= self._inputs and buffer.array is not None:
+                with transferring(self._transfers, number, buffer.nbytes):
+                    buffer.array[: buffer.nbytes] = self._heap.memory[start : start + buffer.nbytes]
             self._heap.give_back(start)
 
 

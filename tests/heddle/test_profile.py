@@ -26,6 +26,15 @@ def test_layers_are_on_the_timeline_and_under_the_roof(tmp_path: Path) -> None:
     assert any("Convolution28" in event["args"]["nodes"] for event in layers)
     assert all(layer["ts"] >= whole[0]["ts"] for layer in layers)
     spent = sum(event["dur"] for event in layers)
+    tracks = {e["args"]["name"]: e["tid"] for e in events if e["name"] == "thread_name" and e["pid"] == 1}
+    there, back = (
+        [e for e in events if e["ph"] == "X" and e["pid"] == 1 and e["tid"] == tracks[f"copies {way} vta"]]
+        for way in ("to", "from")
+    )
+    sizes = [[e["args"]["bytes"] for e in copies] for copies in (there, back)]
+    assert all(each[::2] == each[1::2] for each in sizes), "to the device, then into its layout; and back"
+    assert (sizes[0][0], sizes[1][-1]) == (28 * 28, 10)
+    assert there[1]["ts"] + there[1]["dur"] <= back[0]["ts"]
     assert abs(spent - sum(event["dur"] for event in whole)) <= 0.01 * spent
     dots = [each for each in ElementTree.parse(svg).iter() if each.tag.endswith("circle")]
     assert len(dots) == sum(event["args"]["macs"] > 0 for event in layers)

@@ -208,8 +208,28 @@ def test_profile_keeps_wall_and_modelled_time_apart(make, device, tmp_path):
     processes = {e["pid"]: e["args"]["name"] for e in events if e["name"] == "process_name"}
     assert sorted(processes.values()) == ["modelled time of toy", "wall time"]
     slices = [(processes[e["pid"]], e["name"], e["dur"]) for e in events if e["ph"] == "X"]
-    assert [s[1] for s in slices if s[0] == "wall time"] == ["r0", "r1"] * 2
+    assert [s[1] for s in slices if s[0] == "wall time"] == ["r0", "r1", "b", "c"] * 2
     assert [s for s in slices if s[0] != "wall time"] == [("modelled time of toy", "r1", 1000.0)] * 2
+
+
+def test_profile_has_copies_on_tracks_of_their_own(make, device, tmp_path):
+    steps = [make.c("a", "b", NEGATE), make.toy("b@dram", "c@dram", "i[0] * 3", 0.01)]
+    profile = make.executable(make.schedule("a", "c", steps), devices={"toy": device}).profile(X)
+    assert [[(step.values[t.port], step.direction(t), t.nbytes) for t in step.transfers] for step in profile.steps] == [
+        [],
+        [("b", "to toy", X.nbytes), ("c", "from toy", X.nbytes)],
+    ]
+    assert [each["value"] for step in profile.json()["steps"] for each in step["transfers"]] == ["b", "c"]
+    profile.to_perfetto(tmp_path / "trace.json")
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    tracks = {e["args"]["name"]: e["tid"] for e in events if e["name"] == "thread_name" and e["pid"] == 1}
+    wall = {e["name"]: e for e in events if e["ph"] == "X" and e["pid"] == 1}
+    assert sorted(tracks) == ["copies from toy", "copies to toy", "host", "toy"]
+    assert [wall[name]["tid"] for name in "bc"] == [tracks["copies to toy"], tracks["copies from toy"]]
+    run = wall["r1"]
+    assert run["ts"] <= wall["b"]["ts"] <= wall["b"]["ts"] + wall["b"]["dur"] <= wall["c"]["ts"]
+    assert wall["c"]["ts"] - wall["b"]["ts"] >= 1e4, "the device worked in between"
+    assert wall["c"]["ts"] + wall["c"]["dur"] <= run["ts"] + run["dur"]
 
 
 def test_devices_are_found_by_entry_point():
