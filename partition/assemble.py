@@ -137,6 +137,8 @@ def _regions(index: Index, units: Sequence[Unit]) -> list[Region]:
 
 def _without_idle_copies(index: Index, clusters: list[list[Unit]]) -> list[tuple[Node, ...]]:
     """The nodes of each cluster, without the copies that nobody reads there once units have been merged."""
+    if all(len(unit.nodes) == len(unit.owned) for units in clusters for unit in units):
+        return [index.ordered(node for unit in units for node in unit.nodes) for units in clusters]
     holders: dict[int, list[int]] = {}
     owner: dict[int, int] = {}
     for number, units in enumerate(clusters):

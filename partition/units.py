@@ -70,12 +70,10 @@ def quotient(index: Index, units: Sequence[Unit]) -> Quotient:
     for number, unit in enumerate(units):
         inside = {id(node) for node in unit.nodes}
         for node in unit.nodes:
-            for value in node.operands:
-                maker = index.graph.producers.get(value)
-                if maker is None or id(maker) in inside:
-                    continue
-                result.before[number].add(owner[id(maker)])
-                result.after[owner[id(maker)]].add(number)
+            for maker in index.sources[id(node)]:
+                if id(maker) not in inside:
+                    result.before[number].add(owner[id(maker)])
+                    result.after[owner[id(maker)]].add(number)
     return result
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 from heddle.core.ir import Node, TensorType, Value
@@ -133,12 +134,16 @@ class Condition:
     def check(self, facts: Facts) -> Failure | None:
         """None when the condition holds, else why not."""
         actual = read(self.term, facts)
-        arguments = [read(a, facts) if isinstance(a, Term) else a for a in self.predicate.arguments]
-        if actual is None or any(argument is None for argument in arguments):
+        if actual is None:
             return None
-        predicate = replace(self.predicate, arguments=tuple(arguments))
-        if isinstance(actual, Unknown) or any(isinstance(argument, Unknown) for argument in arguments):
-            unknown = actual if isinstance(actual, Unknown) else next(a for a in arguments if isinstance(a, Unknown))
+        predicate, unknown = self.predicate, actual if isinstance(actual, Unknown) else None
+        if self._relates:
+            arguments = [read(a, facts) if isinstance(a, Term) else a for a in predicate.arguments]
+            if any(argument is None for argument in arguments):
+                return None
+            predicate = predicate.given(arguments)
+            unknown = unknown or next((a for a in arguments if isinstance(a, Unknown)), None)
+        if unknown is not None:
             return Failure(str(self.term), unknown.text, str(self.predicate), "fix the size when the model is compiled")
         if predicate.holds(actual):
             return None
@@ -158,10 +163,15 @@ class Condition:
             return f"cast or quantize {self.term.of} to {show(repaired)}"
         return f"change {self._subject()} from {show(actual)} to {show(repaired)}"
 
-    @property
-    def names(self) -> frozenset[str]:
-        """The names of the pattern that this condition reads."""
-        return frozenset(_names(self.term)).union(*(_names(a) for a in self.predicate.arguments))
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of the pattern that this condition reads, sorted."""
+        return tuple(sorted({*_names(self.term), *(name for a in self.predicate.arguments for name in _names(a))}))
+
+    @cached_property
+    def _relates(self) -> bool:
+        """Whether the predicate compares with quantities of the match."""
+        return any(isinstance(argument, Term) for argument in self.predicate.arguments)
 
     def __str__(self) -> str:
         return f"{self.term} is {self.predicate}"
@@ -225,9 +235,16 @@ def read(term: Term, facts: Facts) -> Any:
     """The term's value in a match, an `Unknown`, or None where the match has no such part."""
     if isinstance(term, Quantity):
         return READERS[term.kind](facts, term.of, term.key)
-    assert isinstance(term, Computed), term
-    left = read(term.left, facts)
-    right = read(term.right, facts) if isinstance(term.right, Term) else term.right
+    return calculated(term, lambda quantity: READERS[quantity.kind](facts, quantity.of, quantity.key))
+
+
+def calculated(term: Any, quantity_of: Callable[[Quantity], Any]) -> Any:
+    """A term's value from that of its quantities; what is no term is its own value."""
+    if isinstance(term, Quantity):
+        return quantity_of(term)
+    if not isinstance(term, Computed):
+        return term
+    left, right = calculated(term.left, quantity_of), calculated(term.right, quantity_of)
     if left is None or right is None or isinstance(left, Unknown):
         return left if right is not None else None
     if isinstance(right, Unknown):
@@ -311,15 +328,19 @@ def _spread(facts: Facts, of: str, over: Any) -> Any:
         return None
     if small.shape is None or large.dims is None:
         return Unknown(str(small if small.shape is None else large))
-    if all(size == 1 for size in small.shape):
+    return spread_of(small.shape, large.dims)
+
+
+def spread_of(small: Sequence[int], large: Sequence[int | str]) -> str:
+    """How a shape lies against one that it is broadcast to; the words of `spread`."""
+    if all(size == 1 for size in small):
         return "scalar"
-    if small.shape == large.shape:
+    if tuple(small) == tuple(large):
         return "full"
-    rank = len(large.dims)
-    padded = (1,) * (rank - len(small.shape)) + small.shape
+    padded = (1,) * (len(large) - len(small)) + tuple(small)
     wide = [axis for axis, size in enumerate(padded) if size != 1]
-    if len(wide) == 1 and padded[wide[0]] == large.dims[wide[0]]:
-        if wide[0] == rank - 1:
+    if len(wide) == 1 and padded[wide[0]] == large[wide[0]]:
+        if wide[0] == len(large) - 1:
             return "last"
         if wide[0] == 1:
             return "channel"

@@ -9,7 +9,7 @@ from heddle.core.ir import Graph, Node
 from heddle.core.pattern.conditions import Failure
 from heddle.core.pattern.index import Index
 from heddle.core.pattern.pattern import Match, Pattern, Refusal, describe
-from heddle.core.pattern.search import Search, anchor_ops, ops_of
+from heddle.core.pattern.search import Miss, Search, anchor_ops, ops_of
 from heddle.core.pattern.trace import EITHER, OPTIONAL, REPEAT
 
 
@@ -62,16 +62,29 @@ def _find_one(index: Index, pattern: Pattern, gone: set[int], found: Findings) -
     for node in anchors:
         if id(node) in gone:
             continue
-        search = Search(index, pattern, gone)
-        for value in node.results:
-            match = search.at(value)
-            if match is not None:
-                found.matches.append(match)
-                gone.update(id(owned) for owned in owned_nodes(index, match))
-                break
-        else:
-            for near in {id(n): n for n in (node, *search.miss.nodes)}.values():
-                found.refuse(near, Refusal(pattern, near, search.miss.failures), search.miss.rank)
+        match, miss = _attempt(index, pattern, node, gone)
+        if match is not None:
+            found.matches.append(match)
+            gone.update(id(owned) for owned in owned_nodes(index, match))
+            continue
+        failures = miss.failures
+        for near in {id(n): n for n in (node, *miss.nodes)}.values():
+            found.refuse(near, Refusal(pattern, near, failures), miss.rank)
+
+
+def _attempt(index: Index, pattern: Pattern, node: Node, gone: set[int]) -> tuple[Match | None, Miss]:
+    """The match whose first output a node binds, or the closest that came; what is known already is not sought again.
+
+    What is found depends on those of the nodes that are gone that the search came to, and on no others.
+    """
+    known = index.attempts.get((pattern, id(node)))
+    if known is not None and gone.isdisjoint(known[0]):
+        return known[1:]
+    search = Search(index, pattern, gone)
+    match = next(filter(None, map(search.at, node.results)), None)
+    if gone.isdisjoint(search.asked):
+        index.attempts[pattern, id(node)] = search.asked, match, search.miss
+    return match, search.miss
 
 
 def owned_nodes(index: Index, match: Match) -> list[Node]:

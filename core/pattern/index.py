@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from heddle.core.ir import Graph, Node, Value
 
@@ -32,6 +33,20 @@ class Index:
         return nodes
 
     @cached_property
+    def sources(self) -> dict[int, tuple[Node, ...]]:
+        """The nodes whose results each node reads, by its id."""
+        producers = self.graph.producers
+        return {
+            id(node): tuple({id(made): made for v in node.operands if (made := producers.get(v)) is not None}.values())
+            for node in self.graph.nodes
+        }
+
+    @cached_property
+    def attempts(self) -> dict[Any, Any]:
+        """What `find` has found out of patterns and nodes, so that it need not seek it twice."""
+        return {}
+
+    @cached_property
     def outputs(self) -> frozenset[Value]:
         return frozenset(self.graph.outputs)
 
@@ -48,7 +63,6 @@ class Index:
         inside = {id(node) for node in nodes}
         free: set[int] = set()
         for node in nodes:
-            made_by = [self.graph.producers.get(value) for value in node.operands]
-            if node.op in FREE and all(m is None or id(m) not in inside or id(m) in free for m in made_by):
+            if node.op in FREE and all(id(m) not in inside or id(m) in free for m in self.sources[id(node)]):
                 free.add(id(node))
         return free

@@ -15,7 +15,7 @@ from heddle.core.ir.printer import print_name
 from heddle.core.pattern.attributes import attribute
 from heddle.core.pattern.conditions import Condition, Failure
 from heddle.core.pattern.subgraph import subgraph
-from heddle.core.pattern.trace import trace
+from heddle.core.pattern.trace import REPEAT, trace
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +35,16 @@ class Pattern:
     several: tuple[str, ...] = ()
     where: Callable[[Match], str | None] | None = None
     doc: str = ""
+
+    @cached_property
+    def repeated(self) -> Mapping[str, tuple[str, ...]]:
+        """The names inside of each repetition, by the name of its result."""
+        return {
+            node.results[0].name: tuple(value.name for inner in node.attrs["body"].walk() for value in inner.values)
+            for graph in self.body.walk()
+            for node in graph.nodes
+            if node.op == REPEAT
+        }
 
     def __str__(self) -> str:
         lines = [f"%{name} is constant" for name in self.constants]
@@ -156,7 +166,7 @@ def pattern(
         everything = (*notes.conditions, *conditions)
         known = notes.names
         for condition in everything:
-            for read in sorted(condition.names):
+            for read in condition.names:
                 if read not in known:
                     raise GraphError(f"pattern {name!r}: {condition}: there is no {read!r}; it has {', '.join(known)}")
         return Pattern(

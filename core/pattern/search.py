@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from itertools import permutations
 from typing import Any
 
@@ -29,13 +29,21 @@ class Scope:
     outer: Mapping[Value, tuple[Scope, Value]] = field(default_factory=dict)
 
 
-@dataclass
+Place = tuple[Node, int] | None
+"""Where a value was found: as an operand of a node, or as the result that the search began at."""
+
+
+@dataclass(frozen=True)
 class Miss:
-    """The closest that a search came: how far, which nodes it had, and what was in the way."""
+    """The closest that a search came: how far, which nodes it had, and what was in the way, told when it is asked."""
 
     rank: tuple[int, int] = (-1, 0)
     nodes: tuple[Node, ...] = ()
-    failures: tuple[Failure, ...] = ()
+    tell: Callable[[], tuple[Failure, ...]] = tuple
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        return self.tell()
 
 
 class Search:
@@ -48,13 +56,16 @@ class Search:
         self.choices: dict[str, int] = {}
         self.nodes: dict[int, Node] = {}
         self.trail: list[tuple[dict[Any, Any], Any]] = []
+        self.asked: set[int] = set()
+        """The nodes that were asked for in `taken`: the result depends on no others of it."""
         self.miss = Miss()
+        self._causes: list[Callable[[], Failure]] = []
 
     def at(self, anchor: Value) -> Match | None:
         """The first match whose first output is `anchor`, or None; `miss` then says why."""
         scope = Scope(self.pattern.body)
         first, *others = self.pattern.body.outputs
-        for _ in self._value(scope, first, anchor, ""):
+        for _ in self._value(scope, first, anchor, None):
             for _ in self._outputs(scope, others):
                 match = self._accepted()
                 if match is not None:
@@ -70,7 +81,7 @@ class Search:
             yield from self._outputs(scope, rest)
             return
         for candidate in self._reachable(first):
-            for _ in self._value(scope, first, candidate, ""):
+            for _ in self._value(scope, first, candidate, None):
                 yield from self._outputs(scope, rest)
 
     def _reachable(self, output: Value) -> list[Value]:
@@ -97,18 +108,18 @@ class Search:
             where, key = self.trail.pop()
             del where[key]
 
-    def _missed(self, failure: Failure) -> None:
+    def _missed(self, cause: Callable[[], Failure]) -> None:
+        """Remember why the search went no further; a cause is worked out only if nothing came closer."""
         rank = (0, len(self.nodes))
         if rank > self.miss.rank:
-            self.miss = Miss(rank, tuple(self.nodes.values()), (failure,))
-        elif rank == self.miss.rank and len(self.miss.failures) == 1:
-            (known,) = self.miss.failures
-            if (known.subject, known.actual) == (failure.subject, failure.actual) and failure.takes not in known.takes:
-                self.miss.failures = (replace(known, takes=f"{known.takes} or {failure.takes}"),)
+            self._causes = [cause]
+            self.miss = Miss(rank, tuple(self.nodes.values()), partial(_told, self._causes))
+        elif rank == self.miss.rank:
+            self._causes.append(cause)
 
     # -- matching ------------------------------------------------------------------------------------------------
 
-    def _value(self, scope: Scope, wanted: Value, found: Value, place: str) -> Iterator[None]:
+    def _value(self, scope: Scope, wanted: Value, found: Value, place: Place) -> Iterator[None]:
         """Each way in which the pattern's value `wanted` can be the graph's value `found`."""
         if wanted in scope.outer:
             outer, value = scope.outer[wanted]
@@ -116,17 +127,18 @@ class Search:
             return
         key = wanted.name + scope.suffix
         if key in self.bindings:
-            if self.bindings[key] == found:
+            known = self.bindings[key]
+            if known == found:
                 yield
             else:
-                self._missed(Failure(place, str(found), str(self.bindings[key]), verb=" is "))
+                self._missed(lambda: Failure(_text(place), str(found), str(known), verb=" is "))
             return
         node = scope.body.producers.get(wanted)
         mark = len(self.trail)
         if node is None:
             if wanted.name in self.pattern.constants and found not in self.index.graph.constants:
                 actual, fix = f"{found}, computed when the model runs", f"make {found} a constant (an initializer)"
-                self._missed(Failure(place, actual, "a constant", fix, " is "))
+                self._missed(lambda: Failure(_text(place), actual, "a constant", fix, " is "))
                 return
             self._put(self.bindings, key, found)
             yield
@@ -149,7 +161,7 @@ class Search:
             yield from self._node(scope, node, wanted, found, place)
         self._undo(mark)
 
-    def _repeat(self, scope: Scope, node: Node, key: str, found: Value, place: str) -> Iterator[None]:
+    def _repeat(self, scope: Scope, node: Node, key: str, found: Value, place: Place) -> Iterator[None]:
         """Each number of repetitions, the longest first. Between two of them, a value has no other reader."""
         body: Graph = node.attrs["body"]
         least, most = node.attrs["least"], node.attrs.get("most")
@@ -180,32 +192,30 @@ class Search:
             id(reader) not in self.nodes for reader in self.index.graph.consumers.get(link, ())
         )
 
-    def _node(self, scope: Scope, wanted: Node, result: Value, found: Value, place: str) -> Iterator[None]:
+    def _node(self, scope: Scope, wanted: Node, result: Value, found: Value, place: Place) -> Iterator[None]:
         node = self.index.graph.producers.get(found)
-        ops = ops_of(wanted)
         if node is None:
             kind = "a constant" if found in self.index.graph.constants else "an input"
-            self._missed(Failure(place, f"{found}, {kind}", _listed(wanted), verb=" is "))
+            self._missed(lambda: Failure(_text(place), f"{found}, {kind}", _listed(wanted), verb=" is "))
             return
-        if node.op not in ops:
-            self._missed(Failure(place, describe(node), _listed(wanted), verb=" is "))
+        if node.op not in ops_of(wanted):
+            self._missed(lambda: Failure(_text(place), describe(node), _listed(wanted), verb=" is "))
             return
-        number = wanted.outputs.index(result)
-        if node.outputs.index(found) != number:
-            self._missed(Failure(place, f"output {node.outputs.index(found)}", f"output {number}", verb=" is "))
+        number, output = wanted.outputs.index(result), node.outputs.index(found)
+        if output != number:
+            self._missed(lambda: Failure(_text(place), f"output {output}", f"output {number}", verb=" is "))
             return
         if any(value is not None for value in node.outputs[len(wanted.outputs) :]):
-            self._missed(Failure(f"outputs of {describe(node)}", str(len(node.results)), str(len(wanted.outputs))))
+            few = str(len(wanted.outputs))
+            self._missed(lambda: Failure(f"outputs of {describe(node)}", str(len(node.results)), few))
             return
         if id(node) in self.nodes and node.op not in FREE:
-            self._missed(
-                Failure(
-                    place, f"{describe(node)}, which is another part of the match", "a node of its own", verb=" is "
-                )
-            )
+            there = f"{describe(node)}, which is another part of the match"
+            self._missed(lambda: Failure(_text(place), there, "a node of its own", verb=" is "))
             return
+        self.asked.add(id(node))
         if id(node) in self.taken:
-            self._missed(Failure(describe(node), "taken by another match", "", verb=" is "))
+            self._missed(lambda: Failure(describe(node), "taken by another match", "", verb=" is "))
             return
         mark = len(self.trail)
         self._put(self.labels, _first(wanted).name + scope.suffix, node)
@@ -218,7 +228,6 @@ class Search:
 
     def _operands(self, scope: Scope, wanted: Node, node: Node) -> Iterator[None]:
         mine, theirs = list(wanted.inputs), list(node.inputs)
-        names = _operand_names(node.op, len(theirs))
         if mine and mine[-1] is not None and mine[-1].name in self.pattern.several:
             rest = mine.pop()
             assert rest is not None
@@ -226,35 +235,34 @@ class Search:
             for number, value in enumerate(theirs[len(mine) :]):
                 if value is not None:
                     self._put(self.bindings, f"{rest.name}{scope.suffix}[{number}]", value)
-            yield from self._all(scope, mine, theirs[: len(mine)], names, node, 0)
+            yield from self._all(scope, mine, theirs[: len(mine)], node, 0)
             self._undo(mark)
             return
         while len(mine) < len(theirs):
             mine.append(None)
         while len(theirs) < len(mine):
             theirs.append(None)
-        orders = permutations(mine) if node.op in COMMUTATIVE else (tuple(mine),)
+        orders = permutations(mine) if node.op in COMMUTATIVE else (mine,)
         for order in orders:
-            yield from self._all(scope, list(order), theirs, names, node, 0)
+            yield from self._all(scope, order, theirs, node, 0)
 
     def _all(
-        self, scope: Scope, mine: list[Value | None], theirs: list[Value | None], names: list[str], node: Node, at: int
+        self, scope: Scope, mine: Sequence[Value | None], theirs: Sequence[Value | None], node: Node, at: int
     ) -> Iterator[None]:
         if at == len(mine):
             yield
             return
-        wanted, found = mine[at], theirs[at]
-        place = f"operand {names[at] if at < len(names) else at} of {describe(node)}"
+        wanted, found, place = mine[at], theirs[at], (node, at)
         if wanted is None or found is None:
             absent_allowed = wanted is None or wanted.name in self.pattern.absentable
             if found is None and absent_allowed:
-                yield from self._all(scope, mine, theirs, names, node, at + 1)
+                yield from self._all(scope, mine, theirs, node, at + 1)
             else:
                 actual, takes = ("absent", "one") if found is None else (str(found), "none")
-                self._missed(Failure(place, actual, takes, verb=" is "))
+                self._missed(lambda: Failure(_text(place), actual, takes, verb=" is "))
             return
         for _ in self._value(scope, wanted, found, place):
-            yield from self._all(scope, mine, theirs, names, node, at + 1)
+            yield from self._all(scope, mine, theirs, node, at + 1)
 
     # -- acceptance ----------------------------------------------------------------------------------------------
 
@@ -272,17 +280,16 @@ class Search:
             return match
         rank = (1, -len(failures))
         if rank > self.miss.rank:
-            self.miss = Miss(rank, nodes, tuple(failures))
+            self.miss = Miss(rank, nodes, partial(tuple, failures))
         return None
 
     def _lengths(self) -> dict[str, int]:
         """How often the repetition around each name was found."""
         return {
-            value.name: self.choices[result.name]
-            for result, body in repetitions(self.pattern.body)
-            if result.name in self.choices
-            for inner in body.walk()
-            for value in inner.values
+            name: self.choices[result]
+            for result, names in self.pattern.repeated.items()
+            if result in self.choices
+            for name in names
         }
 
     def _escaping(self, match: Match) -> Iterator[Failure]:
@@ -346,7 +353,7 @@ def conditions_failing(match: Match) -> Iterator[Failure]:
 def _endings(condition: Condition, match: Match) -> list[str]:
     """The repetitions that bind a name of the condition: `[0]`, `[1]`, ...; only "" outside of them."""
     found: dict[str, None] = {}
-    for name in sorted(condition.names):
+    for name in condition.names:
         if name in match.bindings:
             continue
         number = 0
@@ -447,14 +454,6 @@ def anchor_ops(body: Graph, value: Value) -> frozenset[str]:
     return ops_of(node)
 
 
-def repetitions(body: Graph) -> Iterator[tuple[Value, Graph]]:
-    """The result and the body of each repetition of a pattern."""
-    for graph in body.walk():
-        for node in graph.nodes:
-            if node.op == REPEAT:
-                yield _first(node), node.attrs["body"]
-
-
 def count(body: Graph) -> int:
     """The nodes of a pattern's body and of the bodies inside."""
     return sum(len(graph.nodes) for graph in body.walk())
@@ -466,6 +465,19 @@ def _names_of(op: str) -> tuple[str, ...]:
     return () if definition is None else definition.operands
 
 
-def _operand_names(op: str, number: int) -> list[str]:
-    names = list(_names_of(op))
-    return [*names, *(str(place) for place in range(len(names), number))]
+def _text(place: Place) -> str:
+    """A place as failures name it."""
+    if place is None:
+        return ""
+    node, at = place
+    names = _names_of(node.op)
+    return f"operand {names[at] if at < len(names) else at} of {describe(node)}"
+
+
+def _told(causes: Sequence[Callable[[], Failure]]) -> tuple[Failure, ...]:
+    """The first of the causes, with what the others would take in the same place of the same node."""
+    known, *others = (cause() for cause in causes)
+    for other in others:
+        if (known.subject, known.actual) == (other.subject, other.actual) and other.takes not in known.takes:
+            known = replace(known, takes=f"{known.takes} or {other.takes}")
+    return (known,)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import prod
 from types import MappingProxyType
 from typing import NamedTuple
 
-from heddle.core.ir import Graph, Node, TensorType, Value, dtype_name
+from heddle.core.ir import Graph, Node, TensorType, Type, Value, dtype_name
 from heddle.core.pattern import FREE
 from heddle.core.runtime.device import HOST_MEMORY
 
@@ -109,22 +110,22 @@ def element_type(node: Node) -> str:
 
 def bytes_of(value: Value) -> int:
     """The bytes of a value, unknown dimensions counted as 1; 0 for what is no tensor."""
-    return _count(value) * value.type.dtype.itemsize if isinstance(value.type, TensorType) else 0
+    return _count(value.type) * value.type.dtype.itemsize if isinstance(value.type, TensorType) else 0
 
 
 def _operations(node: Node) -> int:
     if node.op in _MOVES:
         return 0
-    out = sum(_count(value) for value in node.results)
-    into = sum(_count(value) for value in node.operands)
-    sizes = [_dims(value) for value in node.operands]
-    if node.op in _CONTRACTIONS and len(sizes) > _CONTRACTIONS[node.op]:
-        return 2 * out * _depth(node, sizes[_CONTRACTIONS[node.op]])
-    if node.op in ("LSTM", "GRU", "RNN") and len(sizes) > 2:
+    out = sum(_count(value.type) for value in node.results)
+    if node.op in _CONTRACTIONS and len(node.operands) > _CONTRACTIONS[node.op]:
+        return 2 * out * _depth(node, _dims(node.operands[_CONTRACTIONS[node.op]].type))
+    if node.op in ("LSTM", "GRU", "RNN") and len(node.operands) > 2:
+        sizes = [_dims(value.type) for value in node.operands]
         steps = prod(sizes[0][:2]) if len(sizes[0]) > 1 else 1
         return 2 * steps * (prod(sizes[1]) + prod(sizes[2]))
     if node.op in _POOLS:
         return out * int(prod(node.attrs.get("kernel_shape", (1,))))
+    into = sum(_count(value.type) for value in node.operands)
     return max(out, into) * _WEIGHT.get(node.op, 1)
 
 
@@ -174,10 +175,12 @@ _WEIGHT: Mapping[str, int] = MappingProxyType(
 """How many operations an element costs where it is not one."""
 
 
-def _dims(value: Value) -> tuple[int, ...]:
-    dims = value.type.dims if isinstance(value.type, TensorType) else None
+@lru_cache(maxsize=1 << 12)
+def _dims(type: Type) -> tuple[int, ...]:
+    dims = type.dims if isinstance(type, TensorType) else None
     return () if dims is None else tuple(dim if isinstance(dim, int) else 1 for dim in dims)
 
 
-def _count(value: Value) -> int:
-    return prod(_dims(value)) if isinstance(value.type, TensorType) else 0
+@lru_cache(maxsize=1 << 12)
+def _count(type: Type) -> int:
+    return prod(_dims(type)) if isinstance(type, TensorType) else 0

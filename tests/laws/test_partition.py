@@ -13,18 +13,21 @@ from heddle.core.interpret import evaluate
 from heddle.core.ir import Graph, Node, Value, tensor, verify
 from heddle.core.pattern import (
     FREE,
+    Index,
     Match,
     Pattern,
     any_of,
     binary,
     const,
     either,
+    find,
     ops,
     optional,
     pattern,
     repeat,
     unary,
 )
+from heddle.core.pattern.find import Findings
 from heddle.core.plugin import Backend, Figures, Link
 from heddle.partition import Plan, plan, verify_plan
 from hypothesis import given, settings
@@ -226,6 +229,23 @@ def test_plans_by_cost_are_legal_and_no_dearer_than_plans_by_order(seed: int, si
     by_cost = plan(graph, [*claimers, Host()], "cost")
     check(graph, by_cost, alone)
     assert by_cost.cost.seconds <= plan(graph, [*claimers, Host()]).cost.seconds * (1 + 1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**9), st.integers(1, 30))
+def test_what_an_index_remembers_changes_nothing_that_is_found(seed: int, size: int) -> None:
+    graph, rng = random_graph(seed, size), random.Random(seed)
+    patterns, used = Claimer(0, seed).patterns, Index(graph)
+    for _ in range(5):
+        some = rng.sample(patterns, rng.randint(1, len(patterns)))
+        taken = {id(node) for node in graph.nodes if rng.random() < 0.2}
+        assert told(find(used, some, taken)) == told(find(graph, some, taken))
+
+
+def told(found: Findings) -> tuple[list[Any], list[Any]]:
+    """Findings as plain data."""
+    matches = [(match.pattern.name, match.nodes, dict(match.bindings), dict(match.choices)) for match in found.matches]
+    return matches, [(key, str(refusal)) for key, refusal in found.refusals.items()]
 
 
 @pytest.mark.long
