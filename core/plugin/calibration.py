@@ -164,12 +164,13 @@ def _read(path: Path) -> Record:
     except OSError:
         return Record()
     try:
-        return _decoded(json.loads(text))
+        return decoded(json.loads(text))
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise HeddleError(f"{path}: the calibration is damaged: {error}; run `heddle calibrate` again") from error
 
 
-def _decoded(given: Mapping[str, Any]) -> Record:
+def decoded(given: Mapping[str, Any]) -> Record:
+    """The record that is this plain data. ValueError, TypeError, AttributeError or KeyError when it is none."""
     record = Record(
         {name: Correction(**entry) for name, entry in given["corrections"].items()},
         {name: Link(**entry) for name, entry in given["links"].items()},
