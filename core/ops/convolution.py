@@ -102,7 +102,10 @@ def transposed_padding(
         output_shape = tuple(n * s for n, s in zip(sizes, strides, strict=True))
     if output_shape is None:
         pads = pads or (0,) * (2 * rank)
-        return pads[:rank], tuple(n - a - b for n, a, b in zip(natural, pads[:rank], pads[rank:], strict=True))
+        out = tuple(n - a - b for n, a, b in zip(natural, pads[:rank], pads[rank:], strict=True))
+        if min(out) < 0:
+            raise GraphError(f"ConvTranspose: pads of {list(pads)} cut more than the {natural} elements that there are")
+        return pads[:rank], out
     spare = [max(0, n - want) for n, want in zip(natural, output_shape[-rank:], strict=True)]
     before = tuple(s // 2 if auto_pad == "SAME_UPPER" else s - s // 2 for s in spare)
     return before, tuple(output_shape[-rank:])

@@ -124,6 +124,8 @@ def test_types(line, expected):
          "Conv: channels do not fit in 1 groups: float32[1,3,8,8] and float32[4,2,3,3]"),
         ("MaxPool(float32[1,3,2,2]) {kernel_shape=[3, 3]}",
          "MaxPool: a window of 3 does not fit an input of 2 padded by 0 and 0"),
+        ("ConvTranspose(float32[1,2,2,3], float32[2,4,2,2]) {pads=[2, 0, 2, 0]}",
+         "ConvTranspose: pads of [2, 0, 2, 0] cut more than the [3, 4] elements that there are"),
         ("Relu(float32[2]) {alpha=1.0}", "Relu: there is no attribute 'alpha'; it has none"),
         ("Concat(float32[2])", "Concat: attribute 'axis' is missing"),
         ("Add(float32[2])", "Add: takes 2 to 2 operands, 1 are given"),
