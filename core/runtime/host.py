@@ -45,7 +45,7 @@ class Frame:
     def engage(self, helpers: teams.Team | None) -> None:
         """Let these help with the next run, or nobody."""
         self.helpers = helpers
-        self.table[_TEAM] = helpers.address.value if helpers is not None else 0
+        self.table[_TEAM] = (helpers.address.value or 0) if helpers is not None else 0
 
 
 class HostProgram:
