@@ -78,8 +78,10 @@ def _attempt(index: Index, pattern: Pattern, node: Node, gone: set[int]) -> tupl
     What is found depends on those of the nodes that are gone that the search came to, and on no others.
     """
     known = index.attempts.get((pattern, id(node)))
-    if known is not None and gone.isdisjoint(known[0]):
-        return known[1:]
+    if known is not None:
+        asked, match, miss = known
+        if gone.isdisjoint(asked):
+            return match, miss
     search = Search(index, pattern, gone)
     match = next(filter(None, map(search.at, node.results)), None)
     if gone.isdisjoint(search.asked):
