@@ -14,9 +14,10 @@ from rich.progress import Progress
 from rich.table import Table
 
 from heddle.commands.arguments import Model
-from heddle.commands.display import ERR, OUT
+from heddle.commands.display import ERR, OUT, size
 from heddle.commands.run import read_arrays
 from heddle.core.errors import InputError
+from heddle.core.files import write_whole
 from heddle.quantize import Quantized, quantize, require_onnxruntime
 
 Array = NDArray[Any]
@@ -60,9 +61,9 @@ def command(
             proto, samples, symmetric=symmetric, per_channel=per_channel,
             calibration=calibration, keep=keep or (), progress=tell,  # type: ignore[arg-type] # checked there
         )  # fmt: skip
-    onnx.save(result.model, output)
+    write_whole(output, result.model.SerializeToString())
     show(result, len(samples))
-    OUT.print(f"{output}: {output.stat().st_size / 1e6:.1f} MB", highlight=False)
+    OUT.print(f"{output}: {size(output.stat().st_size)}", highlight=False)
 
 
 def show(result: Quantized, samples: int) -> None:
