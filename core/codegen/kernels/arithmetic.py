@@ -16,7 +16,7 @@ class Arithmetic:
 
     `a` and `b` are the element types; `a_step` is the scalar that a step loads from A and broadcasts, `b_step` the
     vector that it loads from B; `step(f, accumulator, a, b)` gives the new accumulator. `unroll` steps are best
-    written one after another.
+    written one after another. Besides accumulators and vectors of B a step wants registers for `between` values.
     """
 
     key: str
@@ -28,6 +28,7 @@ class Arithmetic:
     depth: int
     step: Callable[[Function, Value, Value, Value], Value]
     unroll: int = 4
+    between: int = 1
 
     @property
     def lanes(self) -> int:
@@ -46,7 +47,8 @@ def floating(target: Target, scalar: Type = F32) -> Arithmetic:
     def separate(f: Function, accumulator: Value, a: Value, b: Value) -> Value:
         return f.add(accumulator, f.mul(a, b))
 
-    return Arithmetic(scalar.scalar, scalar, scalar, scalar, vector, vector, 1, fused if target.fused else separate)
+    step, between = (fused, 1) if target.fused else (separate, 2)
+    return Arithmetic(scalar.scalar, scalar, scalar, scalar, vector, vector, 1, step, between=between)
 
 
 def integers(target: Target) -> Arithmetic:
@@ -82,14 +84,14 @@ def words(target: Target) -> Arithmetic:
         def multiply(f: Function, total: Value, a: Value, b: Value) -> Value:
             return f.add(total, f.mul(f.convert("sext", a, I32), f.convert("sext", b, I32)))
 
-        return Arithmetic("words", I16, I16, I16, I16.of(lanes), accumulator, 1, multiply)
+        return Arithmetic("words", I16, I16, I16, I16.of(lanes), accumulator, 1, multiply, between=2)
     pairs = I16.of(2 * lanes)
 
     def pair(f: Function, total: Value, a: Value, b: Value) -> Value:
         return f.add(total, f.call(_PAIRS[target.vector_bytes], accumulator, (f.bitcast(a, pairs), b)))
 
     # LLVM gathers the sums of more steps, and runs out of registers.
-    return Arithmetic("pairs", I16, I16, I32, pairs, accumulator, 2, pair, unroll=2)
+    return Arithmetic("pairs", I16, I16, I32, pairs, accumulator, 2, pair, unroll=2, between=2)
 
 
 _PAIRS = {16: "llvm.x86.sse2.pmadd.wd", 32: "llvm.x86.avx2.pmadd.wd", 64: "llvm.x86.avx512.pmaddw.d.512"}

@@ -208,7 +208,7 @@ def default(problem: Conv, target: Target) -> Schedule:
         parts = [h * w for h in chunks(out.height, height) for w in balanced(out.width, width)]
         return block_cycles(target, parts, chunks(-(-grouping.outputs // lanes), block[1]), steps)
 
-    rows, vectors = min(register_blocks(target), key=cost)
+    rows, vectors = min(register_blocks(target, _arithmetic(problem, target).between), key=cost)
     height, width = tile(rows)
     size = source.scalar.bits // 8
     weights = grouping.inputs * window.taps * grouping.outputs * size
@@ -242,7 +242,7 @@ def candidates(problem: Conv, target: Target) -> list[Schedule]:
     first = default(problem, target)
     shaped = _as_one_row(problem) if _linear(problem, NOTHING) else problem
     found = [first, replace(first, prefetch=16), replace(first, band=WHOLE)]
-    for rows, vectors in register_blocks(target)[:8]:
+    for rows, vectors in register_blocks(target, _arithmetic(problem, target).between)[:8]:
         width = balanced(shaped.out.width, rows)[0]
         height = max(1, min(shaped.out.height, rows // width)) if width == shaped.out.width else 1
         found += [replace(first, height=height, width=width, vectors=vectors, prefetch=p) for p in (0, 16)]

@@ -180,7 +180,7 @@ def default(problem: Gemm, target: Target) -> Schedule:
 
     size = problem.scalar.bits // 8
     most = rows_apart(problem.a[0] * size)
-    rows, vectors = min((block for block in register_blocks(target) if block[0] <= most), key=cost)
+    rows, vectors = min((block for block in register_blocks(target, arithmetic.between) if block[0] <= most), key=cost)
     # A shorter band would have B come from afar more often than a whole A does.
     band = max(SHORTEST * rows, target.l2 // 2 // (problem.k * size) // rows * rows)
     near = problem.m * problem.k * size <= NEAR * target.l2
@@ -190,7 +190,7 @@ def default(problem: Gemm, target: Target) -> Schedule:
 def candidates(problem: Gemm, target: Target) -> list[Schedule]:
     """The schedules worth measuring, the default first."""
     first = default(problem, target)
-    blocks = register_blocks(target)[:8]
+    blocks = register_blocks(target, arithmetic_of(target, problem.scalar).between)[:8]
     found = [first] + [replace(first, rows=rows, vectors=vectors) for rows, vectors in blocks]
     found += [replace(schedule, prefetch=16 - schedule.prefetch) for schedule in found]
     if problem.out.scalar == problem.scalar and problem.k >= 512:

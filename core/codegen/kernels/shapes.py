@@ -19,17 +19,17 @@ PAGE = 4096
 CALL = 24
 
 
-def fits(target: Target, rows: int, vectors: int) -> bool:
-    """Whether accumulators, a row of B and a broadcast fit in the registers (and a product, where it is not fused)."""
-    return rows * vectors + vectors + (1 if target.fused else 2) <= target.vector_registers
+def fits(target: Target, between: int, rows: int, vectors: int) -> bool:
+    """Whether accumulators, a row of B and `between` more values fit in the registers."""
+    return rows * vectors + vectors + between <= target.vector_registers
 
 
 @cache
-def register_blocks(target: Target) -> tuple[tuple[int, int], ...]:
+def register_blocks(target: Target, between: int) -> tuple[tuple[int, int], ...]:
     """The (rows, vectors) blocks worth trying, those most used first."""
     blocks = []
     for vectors in (2, 3, 4, 1, 6, 8):
-        rows = next((rows for rows in range(30, 0, -1) if fits(target, rows, vectors)), 0)
+        rows = next((rows for rows in range(30, 0, -1) if fits(target, between, rows, vectors)), 0)
         blocks += [(size, vectors) for size in (rows, rows - 2) if size > 0 and rows * vectors >= 4]
     return tuple(blocks)
 
