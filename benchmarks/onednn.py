@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from heddle.backends.onednn.device import OnednnDevice, OnednnFrame, OnednnProgram
+from heddle.backends.onednn.device import OnednnDevice, OnednnProgram
 from heddle.core.frontend import import_model
 from heddle.core.ir import Graph
 from heddle.core.passes import optimize
@@ -69,11 +69,11 @@ def bare(device: Watched) -> Callable[[], None]:
     execute = library.handle.dnnl_primitive_execute
     steps: list[tuple[Any, ...]] = []
     for program in device.loaded:
-        (frame,) = program.frames
-        assert isinstance(frame, OnednnFrame)
+        frame = program.enlist()
+        program.dismiss(frame)
         steps += [
-            (ctypes.c_void_p(step.primitive), frame.stream, int(step.count), ctypes.c_void_p(step.arguments))
-            for step in frame.steps[: len(program.made)]
+            (ctypes.c_void_p(primitive), frame.stream, count, ctypes.c_void_p(arguments))
+            for primitive, count, arguments in frame.steps
         ]
 
     def run() -> None:

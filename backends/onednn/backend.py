@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from heddle.backends.onednn.chains import chains
 from heddle.backends.onednn.heads import lower_chain
+from heddle.backends.onednn.images import Images
 from heddle.backends.onednn.integer_patterns import INTEGER_PATTERNS
 from heddle.backends.onednn.library import WEIGHTS, library
 from heddle.backends.onednn.loop import native_loop
@@ -72,7 +73,7 @@ class Onednn(Backend):
     def compile(self, region: Region) -> Artifact:
         body = spelled(region)
         vnni = host().has(VNNI)
-        lowering = Lowering(body, vnni or not self.options.exact)
+        lowering = Lowering(body, vnni or not self.options.exact, Images(body, host().has("avx512f")))
         ends, inside = chains(body, lowering.multiplier)
         for node in body.nodes:
             if node in ends:

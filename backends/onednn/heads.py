@@ -9,9 +9,11 @@ from typing import Any
 
 from heddle.backends.onednn.chains import Chain
 from heddle.backends.onednn.eltwise import eltwise
+from heddle.backends.onednn.images import flat
+from heddle.backends.onednn.layouts import Layout, dense, in_blocks
 from heddle.backends.onednn.library import BIAS, DST, SRC, SRC_1, WEIGHTS
 from heddle.backends.onednn.lower import Lowering, fused, operand_tensor
-from heddle.backends.onednn.program import Post, channels_last, dense
+from heddle.backends.onednn.program import Post
 from heddle.backends.onednn.quantization import Array, Quantized, output_axis, real_array, result_scale
 from heddle.backends.onednn.windows import windows
 from heddle.core.ir import Node, Value
@@ -42,11 +44,12 @@ def _convolution(lowering: Lowering, chain: Chain) -> None:
         weights = weights[0] if groups == 1 else weights
     elif groups > 1:
         weights = weights.reshape(groups, weights.shape[0] // groups, *weights.shape[1:])
-    source = lowering.image(x if integers is None else integers[0].raw)
+    layout = lowering.images.of(node)
+    source = _image(lowering, node, x if integers is None else integers[0].raw, layout)
     after, scaled = _drain(lowering, chain, integers)
     packed = lowering.constant(weights)
-    post = fused(lowering, chain, after, channels_last)
-    target = lowering.result(out, channels_last(out.shape))
+    post = fused(lowering, chain, after, layout)
+    target = lowering.result(out, layout(out.shape))
     arguments = {SRC: source, WEIGHTS: packed, DST: target}
     bias = _bias(lowering, rest[0] if rest else None)
     if bias is not None:
@@ -58,6 +61,13 @@ def _convolution(lowering: Lowering, chain: Chain) -> None:
     }  # fmt: skip
     kind = "deconvolution" if transposed else "convolution"
     lowering.run(kind, arguments, kind, numbers=numbers, packed=WEIGHTS, post=post, **_merge(more, scaled))
+
+
+def _image(lowering: Lowering, node: Node, x: Value, layout: Layout) -> int:
+    """The tensor of a convolution's image, for a result of this layout."""
+    if layout is in_blocks and flat(node):
+        return lowering.plain(x)
+    return lowering.laid(lowering.tensor(x), layout)
 
 
 def _product(lowering: Lowering, chain: Chain) -> None:
@@ -77,7 +87,7 @@ def _product(lowering: Lowering, chain: Chain) -> None:
         weights, more = _weights(lowering, x, w, integers, output_axis(node), 1)
         right = lowering.constant(weights.T if _turned(node) else weights)
     else:
-        right = lowering.tensor(w)
+        right = lowering.strided(w)
         if _turned(node):
             right = lowering.view(right, w.shape[::-1], lowering.tensors[right].strides[::-1])
     # Only matrices with several rows gain by weights in blocks, and only inner products take those everywhere.
@@ -105,7 +115,7 @@ def _product(lowering: Lowering, chain: Chain) -> None:
 
 def _left(lowering: Lowering, node: Node, x: Value, flat: bool) -> int:
     """The tensor of a product's first operand; as one matrix where the second is one."""
-    source = lowering.tensor(x)
+    source = lowering.strided(x)
     if node.op == "Gemm" and attribute(node, "transA"):
         return lowering.view(source, x.shape[::-1], lowering.tensors[source].strides[::-1])
     if flat and len(x.shape) != 2:
@@ -123,8 +133,7 @@ def _sum_of_integers(lowering: Lowering, chain: Chain) -> None:
     left, right = (lowering.quantized[operand] for operand in chain.first.operands)
     result = result_scale(lowering.graph, chain.last)
     source = lowering.tensor(left.raw)
-    strides = lowering.tensors[source].strides
-    layout = channels_last if len(chain.value.shape) > 2 and strides == channels_last(chain.value.shape) else dense
+    layout = lowering.layout(source)
     sources = [lowering.laid(lowering.tensor(one.raw), layout) for one in (left, right)]
     offset = sum(float(one.scale.reshape(())) * float(one.zero.reshape(())) for one in (left, right))
     activations = [eltwise(node, lowering.graph) for node in chain.after[:-1]]

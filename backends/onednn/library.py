@@ -17,6 +17,8 @@ REMEDY = 'pip install "heddle[onednn]"; its libgomp.so.1 is in the system packag
 
 DTYPES = {"bfloat16": 2, "float32": 3, "int32": 4, "int8": 5, "uint8": 6}
 FORWARD_INFERENCE = 96
+BLOCKED_TAGS = {3: 69, 4: 102, 5: 142}
+"""dnnl_nCw8c, dnnl_nChw8c and dnnl_nCdhw8c: channels in blocks of eight."""
 SRC, SRC_1, DST, WEIGHTS, BIAS, SCALE, SHIFT, SCRATCHPAD, MULTIPLE_SRC = 1, 2, 17, 33, 41, 51, 52, 80, 1024
 SCALES, ZERO_POINTS, POST_OP = 4096, 8192, 32768
 QUERY_WEIGHTS, QUERY_SCRATCHPAD, QUERY_NAME = 131, 136, 8
@@ -70,9 +72,18 @@ class Library:
     def descriptor(self, dims: tuple[int, ...], dtype: str, strides: tuple[int, ...] | None) -> c_void_p:
         """A description of memory; without strides in whatever layout a primitive wants."""
         shape = dims_of(dims)
+        if strides is not None and len(strides) > len(dims):
+            tag = BLOCKED_TAGS[len(dims)]
+            return self.make("dnnl_memory_desc_create_with_tag", len(dims), shape, DTYPES[dtype], tag)
         if strides is None:
             return self.make("dnnl_memory_desc_create_with_tag", len(dims), shape, DTYPES[dtype], 1)
         return self.make("dnnl_memory_desc_create_with_strides", len(dims), shape, DTYPES[dtype], dims_of(strides))
+
+    def destroy(self, owned: list[tuple[str, c_void_p]]) -> None:
+        """Give back what `make` returned, with the kinds that the library calls them by; the last first."""
+        while owned:
+            kind, handle = owned.pop()
+            getattr(self.handle, f"dnnl_{kind}_destroy")(handle)
 
     def size(self, descriptor: c_void_p) -> int:
         return int(self.handle.dnnl_memory_desc_get_size(descriptor))

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from heddle.backends.onednn.chains import Chain
 from heddle.backends.onednn.eltwise import eltwise
+from heddle.backends.onednn.images import Images
+from heddle.backends.onednn.layouts import Layout, channels_last, dense, image_layout, in_blocks, same_order
 from heddle.backends.onednn.library import DST, SRC
-from heddle.backends.onednn.program import (
-    Place,
-    Post,
-    Primitive,
-    Tensor,
-    channels_last,
-    dense,
-    same_order,
-)
+from heddle.backends.onednn.memory import bytes_of
+from heddle.backends.onednn.program import Place, Post, Primitive, Tensor
 from heddle.backends.onednn.quantization import Array, Multiplier, Quantized, dequantized, real_array
 from heddle.core.ir import Graph, Node, Value, dtype_name
 
@@ -28,8 +24,9 @@ UNPLACED = "value"
 class Lowering:
     """A region on its way: tensors and primitives so far, and which tensor holds each value."""
 
-    def __init__(self, graph: Graph, wide: bool) -> None:
+    def __init__(self, graph: Graph, wide: bool, images: Images) -> None:
         self.graph = graph
+        self.images = images
         self.tensors: list[Tensor] = []
         self.primitives: list[Primitive] = []
         self.constants: dict[str, Array] = {}
@@ -94,9 +91,20 @@ class Lowering:
             self.run("reorder", {SRC: tensor, DST: self.copies[key]})
         return self.copies[key]
 
+    def layout(self, tensor: int) -> Layout:
+        """How a tensor's elements lie: as those of an image, else `dense`."""
+        one = self.tensors[tensor]
+        return image_layout(one.dims, one.strides)
+
     def image(self, value: Value) -> int:
-        """The tensor of a value with its channels last."""
-        return self.laid(self.tensor(value), channels_last)
+        """The tensor of a value with its channels last or in blocks."""
+        tensor = self.tensor(value)
+        return tensor if self.layout(tensor) is in_blocks else self.laid(tensor, channels_last)
+
+    def strided(self, value: Value) -> int:
+        """The tensor of a value with a stride for each axis."""
+        tensor = self.tensor(value)
+        return self.laid(tensor, dense) if self.layout(tensor) is in_blocks else tensor
 
     def result(self, value: Value, like: tuple[int, ...] | None = None) -> int:
         """A tensor for a value that a primitive is about to write; straight in the output where the layout allows."""
@@ -106,6 +114,27 @@ class Lowering:
         place = Place("output", self.outputs[value]) if direct else None
         self.held[value] = self.add(dims, dtype_name(value.dtype), strides, place)
         return self.held[value]
+
+    def join(self, parts: Sequence[int], whole: int) -> bool:
+        """Have tensors be made where they lie one after the other inside another; False where that cannot be.
+
+        Each must have memory of its own, all of it, which nothing else has moved.
+        """
+        places = [self.tensors[part].place for part in parts]
+        target = self.tensors[whole].place
+        if target.kind != UNPLACED or any(place.kind != UNPLACED or place.inside for place in places):
+            return False
+        roots = [self.tensors[int(place.at)] for place in places]
+        sizes = [bytes_of(self.tensors[part]) for part in parts]
+        if len({place.at for place in places}) < len(parts) or sizes != list(map(bytes_of, roots)):
+            return False
+        inside = 0
+        for place, size in zip(places, sizes, strict=True):
+            for number, one in enumerate(self.tensors):
+                if one.place.at == place.at and one.place.kind == UNPLACED:
+                    self.tensors[number] = replace(one, place=Place(UNPLACED, target.at, one.place.inside + inside))
+            inside += size
+        return True
 
     def run(self, kind: str, arguments: Mapping[int, int], algorithm: str = "", **more: Any) -> None:
         self.primitives.append(Primitive(kind, dict(arguments), algorithm, **more))
@@ -145,9 +174,7 @@ class Lowering:
         return {"scales": scales, "zero_points": zeros}
 
 
-def fused(
-    lowering: Lowering, chain: Chain, after: Sequence[Node], layout: Callable[..., Any] | None
-) -> tuple[Post, ...]:
+def fused(lowering: Lowering, chain: Chain, after: Sequence[Node], layout: Layout | None) -> tuple[Post, ...]:
     """The post-operations of a chain; operands are laid out as the result will be."""
     posts, value = [], chain.first.results[0] if after is chain.after else _before(chain, after)
     for node in after:
@@ -168,10 +195,12 @@ def _before(chain: Chain, after: Sequence[Node]) -> Value:
     return nodes[at - 1].results[0]
 
 
-def operand_tensor(lowering: Lowering, other: Value, whole: tuple[int, ...], layout: Callable[..., Any] | None) -> int:
+def operand_tensor(lowering: Lowering, other: Value, whole: tuple[int, ...], layout: Layout | None) -> int:
     """The tensor of a broadcast operand with as many axes as the whole."""
     tensor = lowering.tensor(other)
     if len(lowering.tensors[tensor].dims) != len(whole):
         dims = (1,) * (len(whole) - len(other.shape)) + tuple(other.shape)
         tensor = lowering.view(lowering.laid(tensor, dense), dims)
+    if layout is in_blocks and lowering.tensors[tensor].dims[1:] != tuple(whole[1:]):
+        layout = dense  # fewer elements are found by their strides
     return lowering.laid(tensor, layout or dense)

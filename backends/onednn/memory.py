@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from heddle.backends.onednn.layouts import extent
 from heddle.backends.onednn.program import Place, Primitive, Tensor
 from heddle.core.dtypes import dtype_named
 from heddle.core.runtime.overlay import before, overlay
@@ -21,13 +22,13 @@ def place(tensors: Sequence[Tensor], primitives: Sequence[Primitive]) -> tuple[t
     sizes: dict[int | str, int] = {}
     for tensor in tensors:
         if tensor.place.at in touched and tensor.place.kind == "value":
-            sizes[tensor.place.at] = max(sizes.get(tensor.place.at, 0), bytes_of(tensor))
+            sizes[tensor.place.at] = max(sizes.get(tensor.place.at, 0), tensor.place.inside + bytes_of(tensor))
     names = list(touched)
     done = before([[step - 1] if step else [] for step in range(len(primitives))])
     offsets, total = overlay([sizes[name] for name in names], [touched[name] for name in names], done)
     at = dict(zip(names, offsets, strict=True))
     placed = tuple(
-        replace(tensor, place=Place("workspace", at.get(tensor.place.at, 0)))
+        replace(tensor, place=Place("workspace", at.get(tensor.place.at, 0) + tensor.place.inside))
         if tensor.place.kind == "value"
         else tensor
         for tensor in tensors
@@ -44,5 +45,4 @@ def reads(primitive: Primitive) -> list[int]:
 
 def bytes_of(tensor: Tensor) -> int:
     """The bytes from a tensor's first element to its last."""
-    last = sum((dim - 1) * stride for dim, stride in zip(tensor.dims, tensor.strides, strict=True))
-    return (last + 1) * dtype_named(tensor.dtype).itemsize
+    return extent(tensor.dims, tensor.strides) * dtype_named(tensor.dtype).itemsize

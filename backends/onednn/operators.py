@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 from heddle.backends.onednn.eltwise import eltwise, variable
+from heddle.backends.onednn.layouts import BLOCK, channels_last, dense, in_blocks
 from heddle.backends.onednn.library import DST, MULTIPLE_SRC, SCALE, SHIFT, SRC, SRC_1
 from heddle.backends.onednn.lower import Lowering, operand_tensor
-from heddle.backends.onednn.program import channels_last, dense
 from heddle.backends.onednn.quantization import Quantized, result_scale
 from heddle.backends.onednn.windows import windows
 from heddle.core.errors import BackendError
@@ -43,7 +44,7 @@ def _pool(lowering: Lowering, node: Node) -> None:
     algorithm = kinds.get(node.op, "average_pool_padded" if padded else "average_pool")
     found = windows(node)
     source = lowering.image(node.operands[0])
-    target = lowering.result(node.results[0], channels_last(node.results[0].shape))
+    target = lowering.result(node.results[0], lowering.layout(source)(node.results[0].shape))
     numbers = {
         "kernel": found.kernel, "strides": found.strides, "dilations": tuple(d - 1 for d in found.dilations),
         "before": found.before, "after": found.after,
@@ -57,11 +58,9 @@ def _binary(lowering: Lowering, node: Node) -> None:
     if first.shape != out.shape:
         first, second = second, first
     left = lowering.tensor(first)
-    strides = lowering.tensors[left].strides
-    last = len(out.shape) > 2 and strides == channels_last(out.shape)
-    if not last:
-        left = lowering.laid(left, dense)
-    right = operand_tensor(lowering, second, out.shape, channels_last if last else dense)
+    layout = lowering.layout(left)
+    left = lowering.laid(left, layout)
+    right = operand_tensor(lowering, second, out.shape, layout)
     target = lowering.result(out, lowering.tensors[left].strides)
     lowering.run("binary", {SRC: left, SRC_1: right, DST: target}, node.op.lower())
 
@@ -117,8 +116,7 @@ def _sum(lowering: Lowering, node: Node) -> None:
     if len(node.operands) == 1:
         lowering.held[out] = lowering.tensor(node.operands[0])
         return
-    first = lowering.tensors[lowering.tensor(node.operands[0])].strides
-    layout = channels_last if len(out.shape) > 2 and first == channels_last(out.shape) else dense
+    layout = lowering.layout(lowering.tensor(node.operands[0]))
     sources = [lowering.laid(lowering.tensor(operand), layout) for operand in node.operands]
     arguments = {MULTIPLE_SRC + number: source for number, source in enumerate(sources)}
     lowering.run("sum", {**arguments, DST: lowering.result(out, layout(out.shape))})
@@ -134,21 +132,22 @@ def _concat(lowering: Lowering, node: Node) -> None:
     out = node.results[0]
     parts = [lowering.tensor(operand) for operand in node.operands]
     rank = len(out.shape)
-    lasts = [
-        lowering.tensors[part].strides == channels_last(lowering.tensors[part].dims) if rank > 2 else False
-        for part in parts
-    ]
-    layout = channels_last if any(lasts) else dense
+    found = [lowering.layout(part) for part in parts]
+    whole = all(operand.shape[1] % BLOCK == 0 for operand in node.operands) if in_blocks in found else False
+    layout = in_blocks if whole else dense if set(found) == {dense} else channels_last
     sources = [lowering.laid(part, layout) for part in parts]
     target = lowering.result(out, layout(out.shape))
-    arguments = {MULTIPLE_SRC + number: source for number, source in enumerate(sources)}
-    lowering.run("concat", {**arguments, DST: target}, numbers={"axis": int(attribute(node, "axis")) % rank})
+    axis = int(attribute(node, "axis")) % rank
+    outermost = prod(out.shape[:axis]) == 1 and (layout is dense or (layout is in_blocks and axis == 1))
+    if not (outermost and lowering.join(sources, target)):
+        arguments = {MULTIPLE_SRC + number: source for number, source in enumerate(sources)}
+        lowering.run("concat", {**arguments, DST: target}, numbers={"axis": axis})
 
 
 def _resize(lowering: Lowering, node: Node) -> None:
     x, out = node.operands[0], node.results[0]
     source = lowering.image(x)
-    target = lowering.result(out, channels_last(out.shape))
+    target = lowering.result(out, lowering.layout(source)(out.shape))
     factors = [t / s for s, t in zip(x.shape[2:], out.shape[2:], strict=True)]
     kind = "nearest" if attribute(node, "mode") == "nearest" else "interpolate"
     lowering.run("resampling", {SRC: source, DST: target}, kind, numbers={"factors": factors})
@@ -176,7 +175,7 @@ def _transpose(lowering: Lowering, node: Node) -> None:
     x, out = node.operands[0], node.results[0]
     rank = len(x.shape)
     order = attribute(node, "perm") or tuple(reversed(range(rank)))
-    source = lowering.tensor(x)
+    source = lowering.strided(x)
     strides = lowering.tensors[source].strides
     lowering.held[out] = lowering.view(source, out.shape, tuple(strides[axis] for axis in order))
 

@@ -1,11 +1,10 @@
-"""Makes the library's primitives of a program's: descriptions, attributes, and constants laid out as they wish."""
+"""Makes the library's primitives of a program's, by their descriptions and attributes."""
 
 from __future__ import annotations
 
 import ctypes
 from ctypes import c_void_p
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from heddle.backends.onednn.library import (
     ALGORITHMS,
@@ -21,16 +20,12 @@ from heddle.backends.onednn.library import (
     SRC_1,
     WEIGHTS,
     ZERO_POINTS,
-    Arg,
     dims_of,
     flags,
     real,
 )
+from heddle.backends.onednn.loading import Loading
 from heddle.backends.onednn.program import Primitive
-from heddle.core.runtime.storage import aligned
-
-if TYPE_CHECKING:
-    from heddle.backends.onednn.device import OnednnProgram
 
 
 @dataclass(frozen=True)
@@ -45,11 +40,20 @@ class Made:
     implementation: str
 
 
+@dataclass(frozen=True)
+class Form:
+    """A program's primitives for a number of threads, and the most scratch memory that one of them needs."""
+
+    threads: int
+    made: tuple[Made, ...]
+    scratch: int
+
+
 class _Descriptions:
     """Descriptions of tensors that live while one primitive is made."""
 
-    def __init__(self, program: OnednnProgram) -> None:
-        self.lib, self.tensors = program.lib, program.program.tensors
+    def __init__(self, loading: Loading) -> None:
+        self.lib, self.tensors = loading.lib, loading.program.tensors
         self.held: list[c_void_p] = []
 
     def of(self, tensor: int | None, any_layout: bool = False) -> c_void_p | None:
@@ -65,21 +69,33 @@ class _Descriptions:
             self.lib.call("dnnl_memory_desc_destroy", made)
 
 
-def make(program: OnednnProgram, primitive: Primitive) -> Made:
-    """The primitive, owned by the program; DeviceError when the library has none such."""
-    lib, descriptions = program.lib, _Descriptions(program)
-    attributes = _attributes(program, primitive, descriptions)
+def form(loading: Loading, threads: int) -> Form:
+    """The primitives for so many threads; the caller's own setting is the same again afterwards."""
+    before = loading.lib.get_threads()
+    loading.lib.set_threads(threads)
     try:
-        description = program.own("primitive_desc", _describe(program, primitive, descriptions, attributes))
+        made = tuple(_made(loading, primitive) for primitive in loading.program.primitives)
+    finally:
+        loading.lib.set_threads(before)
+    return Form(threads, made, max((one.scratch for one in made), default=0))
+
+
+def _made(loading: Loading, primitive: Primitive) -> Made:
+    """The primitive; DeviceError when the library has none such."""
+    lib, descriptions = loading.lib, _Descriptions(loading)
+    attributes = _attributes(loading, primitive, descriptions)
+    try:
+        description = loading.own("primitive_desc", _describe(loading, primitive, descriptions, attributes))
     finally:
         lib.call("dnnl_primitive_attr_destroy", attributes)
         descriptions.close()
-    made = program.own("primitive", lib.make("dnnl_primitive_create", description))
+    made = loading.own("primitive", lib.make("dnnl_primitive_create", description))
     scratchpad = lib.query(description, QUERY_SCRATCHPAD)
     arguments = dict(primitive.arguments)
     packed = []
     if primitive.packed is not None:
-        packed.append((primitive.packed, _pack(program, arguments.pop(primitive.packed), description)))
+        wanted = lib.query(description, QUERY_WEIGHTS)
+        packed.append((primitive.packed, loading.packed(arguments.pop(primitive.packed), wanted)))
     for group, base in ((primitive.scales, SCALES), (primitive.zero_points, ZERO_POINTS)):
         arguments |= {base | argument: tensor for argument, (_, tensor) in group.items()}
     arguments |= {
@@ -91,11 +107,11 @@ def make(program: OnednnProgram, primitive: Primitive) -> Made:
     return Made(made, tuple(arguments.items()), packed, lib.size(scratchpad), scratchpad, name)
 
 
-def _attributes(program: OnednnProgram, primitive: Primitive, descriptions: _Descriptions) -> c_void_p:
-    lib = program.lib
+def _attributes(loading: Loading, primitive: Primitive, descriptions: _Descriptions) -> c_void_p:
+    lib = loading.lib
     attributes = lib.make("dnnl_primitive_attr_create")
     lib.call("dnnl_primitive_attr_set_scratchpad_mode", attributes, 1)
-    if program.program.bf16:
+    if loading.program.bf16:
         lib.call("dnnl_primitive_attr_set_fpmath_mode", attributes, 1)
     for argument, (mask, _) in primitive.scales.items():
         lib.call("dnnl_primitive_attr_set_scales_mask", attributes, argument, mask)
@@ -114,11 +130,9 @@ def _attributes(program: OnednnProgram, primitive: Primitive, descriptions: _Des
     return attributes
 
 
-def _describe(
-    program: OnednnProgram, primitive: Primitive, descriptions: _Descriptions, attributes: c_void_p
-) -> c_void_p:
+def _describe(loading: Loading, primitive: Primitive, descriptions: _Descriptions, attributes: c_void_p) -> c_void_p:
     """The library's description of the primitive, by its kind."""
-    lib, engine, numbers = program.lib, program.lib.engine, primitive.numbers
+    lib, engine, numbers = loading.lib, loading.lib.engine, primitive.numbers
     algorithm = ALGORITHMS.get(primitive.algorithm, 0)
     forward = FORWARD_INFERENCE
 
@@ -194,26 +208,3 @@ def _describe(
             )  # fmt: skip
         case _:
             return lib.make("dnnl_reorder_primitive_desc_create", md(SRC), engine, md(DST), engine, attributes)
-
-
-def _pack(program: OnednnProgram, tensor: int, description: c_void_p) -> c_void_p:
-    """A memory object with a constant in the layout that the primitive wishes."""
-    lib, one = program.lib, program.program.tensors[tensor]
-    wanted = lib.query(description, QUERY_WEIGHTS)
-    given = lib.descriptor(one.dims, one.dtype, one.strides)
-    array = program.arrays[str(one.place.at)]
-    source = lib.make("dnnl_memory_create", given, lib.engine, c_void_p(array.ctypes.data))
-    store = aligned(lib.size(wanted), 4096)
-    program.stores.append(store)
-    target = program.own("memory", lib.make("dnnl_memory_create", wanted, lib.engine, c_void_p(store.ctypes.data)))
-    reorder = lib.make("dnnl_reorder_primitive_desc_create", given, lib.engine, wanted, lib.engine, None)
-    primitive = lib.make("dnnl_primitive_create", reorder)
-    stream = lib.make("dnnl_stream_create", lib.engine, 1)
-    arguments = (Arg * 2)(Arg(SRC, source), Arg(DST, target))
-    lib.call("dnnl_primitive_execute", primitive, stream, 2, arguments)
-    for kind, handle in (
-        ("stream", stream), ("primitive", primitive), ("primitive_desc", reorder), ("memory", source),
-        ("memory_desc", given),
-    ):  # fmt: skip
-        lib.call(f"dnnl_{kind}_destroy", handle)
-    return target

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from math import prod
 from typing import Any, NamedTuple
 
 from heddle.core.runtime.artifact import JSON
 
 
 class Place(NamedTuple):
-    """Where a tensor lies: `input`, `output` (by number), `constant` (by name) or `workspace` (at an offset)."""
+    """Where a tensor lies: `input`, `output` (by number), `constant` (by name) or `workspace` (at an offset).
+
+    While a program is made, `value` is memory without a place yet, named by the tensor that it was added with; a tensor
+    may begin some bytes `inside` it.
+    """
 
     kind: str
     at: int | str
+    inside: int = 0
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """A view of memory; `strides` count elements."""
+    """A view of memory; `strides` count elements, one more than axes where channels lie in blocks (`layouts`)."""
 
     dims: tuple[int, ...]
     dtype: str
@@ -64,23 +68,6 @@ class Program:
     primitives: tuple[Primitive, ...]
     threads: int = 1
     bf16: bool = False
-
-
-def dense(dims: tuple[int, ...]) -> tuple[int, ...]:
-    """The strides of row-major memory."""
-    return tuple(prod(dims[axis + 1 :]) for axis in range(len(dims)))
-
-
-def channels_last(dims: tuple[int, ...]) -> tuple[int, ...]:
-    """The strides of memory in which channels lie side by side."""
-    _, channels, *spatial = dims
-    inner = tuple(channels * stride for stride in dense(tuple(spatial)))
-    return (channels * prod(spatial), 1, *inner)
-
-
-def same_order(dims: tuple[int, ...], left: tuple[int, ...], right: tuple[int, ...]) -> bool:
-    """True when two strides put each element in the same place: those of axes of one element do not matter."""
-    return all(dim == 1 or a == b for dim, a, b in zip(dims, left, right, strict=True))
 
 
 def to_json(program: Program) -> JSON:
