@@ -34,6 +34,10 @@ class Predicate:
     arguments: tuple[Any, ...]
     each: bool = False
 
+    def given(self, arguments: Sequence[Any]) -> Predicate:
+        """The predicate with other arguments."""
+        return replace(self, arguments=tuple(arguments))
+
     def holds(self, value: Any) -> bool:
         """True when the value satisfies the predicate."""
         if self.each:
