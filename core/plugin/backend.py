@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -131,6 +131,13 @@ class Backend:
         """What one run of a region takes, without moving its inputs and outputs; a roofline of `figures` by default."""
         compute, launch = roofline(region.body, self.figures)
         return Cost(compute, launch)
+
+    def tolerance_of(self, patterns: Collection[Pattern]) -> Tolerance:
+        """How far results of what these patterns matched may be; `tolerance`, unless a backend tells them apart.
+
+        The conformance kit asks it of each pattern by itself; `tolerance` is the widest.
+        """
+        return self.tolerance
 
     def compile(self, region: Region) -> Artifact:
         """The artifact of a region; its signature has the region's inputs and outputs in order."""
