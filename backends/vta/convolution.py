@@ -215,7 +215,7 @@ def tilings(config: Config, layer: Conv) -> list[Tiling]:
                     active = 1 if chunk >= inputs else group
                     if active * unit_size(config, pixels) * room > config.acc_depth:
                         continue
-                    for outside in (False, True) if group < outputs else (False,):
+                    for outside in (False, True) if group < outputs and pixels < height * width else (False,):
                         tiling = Tiling(rows, columns, chunk, group, outside)
                         found.append((_guess(config, layer, tiling, inputs, outputs, plane, taps), tiling))
         if found:

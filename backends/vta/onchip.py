@@ -68,7 +68,11 @@ class Memory:
 
 
 class Slots:
-    """Places the chunks of a layer in one memory, in slots of one size; what is read latest makes room first."""
+    """Places the chunks of a layer in one memory, in slots of one size.
+
+    What is read again latest makes room first, but for what the array works on just now: what takes its place could
+    only be loaded once the array has done with it, and would be waited for.
+    """
 
     def __init__(self, memory: Memory, steps: Sequence[Step], name: str) -> None:
         self.memory = memory
@@ -86,17 +90,20 @@ class Slots:
         self.held: dict[int, tuple[Hashable, int]] = {}  # start -> key, number of the last step that read it
         self.where: dict[Hashable, int] = {}
         self.regions: dict[int, Region] = {}  # an earlier layer may have left the same chunk elsewhere
+        self.step = self.before = -1  # the step that is being placed, and the last one that read this memory before
 
     def place(self, chunk: Chunk, index: int, base: int) -> tuple[int, Load | None]:
         """The address of a chunk for a step, and its load unless it is there already."""
+        if base + index != self.step:
+            self.before, self.step = self.step, base + index
         uses = self.uses[chunk.key]
         while uses and uses[0] <= index:
             uses.pop(0)
         start = self.where.get(chunk.key)
         load = None
         if start is None:
-            start = min(self.starts, key=lambda s: self._cost(s, base + index))
-            if start in self.held and self.held[start][1] == base + index:
+            start = min(self.starts, key=self._cost)
+            if start in self.held and self.held[start][1] == self.step:
                 raise BackendError(f"vta: a step reads more than the {len(self.starts)} pieces that fit {chunk.memory}")
             if start in self.held:
                 del self.where[self.held[start][0]]
@@ -105,16 +112,16 @@ class Slots:
             self.regions[start] = self.memory.claim(start, chunk.size, chunk.key)
             self.where[chunk.key] = start
             load = Load(chunk, start, after)
-        self.held[start] = (chunk.key, base + index)
-        self.regions[start].user = base + index
+        self.held[start] = (chunk.key, self.step)
+        self.regions[start].user = self.step
         return start, load
 
-    def _cost(self, start: int, step: int) -> tuple[int, int, int]:
-        """How bad it is to make room here: lost data that is soon read again, then a long wait."""
+    def _cost(self, start: int) -> tuple[int, int, int]:
+        """How bad it is to make room here: what is in use, then lost data that is soon read again, then a long wait."""
         if start not in self.held:
             return (0, self.memory.users(start, start + 1), start)
         key, read = self.held[start]
-        if read == step:
-            return (NEVER, NEVER, start)
+        if read in (self.step, self.before):
+            return (NEVER, read, start)
         again = self.uses[key][0] if self.uses[key] else NEVER
         return (NEVER - again, read, start)
