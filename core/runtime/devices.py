@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from inspect import signature
 from typing import Any
 
 from heddle.core.errors import ArtifactError, DeviceError
@@ -74,6 +75,18 @@ def with_threads(
     if isinstance(host, Device) or "threads" in host:
         raise DeviceError("host: threads are given twice, with the device and beside it; leave out one of the two")
     return {**(devices or {}), "host": {**host, "threads": threads}}
+
+
+def options_of(name: str, devices: Mapping[str, Device | Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The options to open a device with: those that are given for it, and the host's threads where it takes threads.
+
+    Such a device works on the same processor, as a library does.
+    """
+    given, host = devices.get(name) or {}, devices.get("host")
+    assert not isinstance(given, Device), f"{name} is open"
+    if name == "host" or not isinstance(host, Mapping) or "threads" not in host or "threads" in given:
+        return given
+    return {**given, "threads": host["threads"]} if "threads" in signature(_factory(name)).parameters else given
 
 
 def _factory(name: str) -> Callable[..., Device]:

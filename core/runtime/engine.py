@@ -11,7 +11,7 @@ import numpy as np
 from heddle.core.dtypes import dtype_named
 from heddle.core.errors import DeviceError
 from heddle.core.runtime.device import Device
-from heddle.core.runtime.devices import open_device
+from heddle.core.runtime.devices import open_device, options_of
 from heddle.core.runtime.entry import Entry, host_entry
 from heddle.core.runtime.flight import Flight, Observer, OverrunError, failure, noted
 from heddle.core.runtime.host import HostDevice, HostProgram
@@ -125,7 +125,8 @@ class Engine:
             if isinstance(given, Device):
                 self._devices[name] = given
             else:
-                self._devices[name] = HostDevice() if name == "host" and not given else open_device(name, given)
+                options = options_of(name, self._given)
+                self._devices[name] = HostDevice() if name == "host" and not options else open_device(name, options)
             self.queues[name] = DeviceQueue(name)
         return self._devices[name]
 

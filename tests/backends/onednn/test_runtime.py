@@ -71,6 +71,47 @@ def test_the_number_of_threads_is_obeyed(tmp_path: Path) -> None:
     assert (three - one, again - three) == (2, 0)
 
 
+THREADS = """
+import os, sys
+import numpy as np
+import heddle
+from heddle.backends.onednn.library import library
+
+x = np.load(sys.argv[2])
+tasks, answers = [], []
+
+def call(executable, **how):
+    answers.append(np.asarray(executable(x, **how)["y"]))
+    tasks.append(len(os.listdir("/proc/self/task")))
+
+compiled = heddle.compile(sys.argv[1], backends=["onednn", "host"])
+call(compiled)
+compiled.save("model.heddle")
+call(heddle.compile(sys.argv[1], backends=["onednn", "host"], threads=2))
+call(heddle.load("model.heddle", threads=3))
+call(heddle.load("model.heddle", devices={"onednn": {"threads": 4}}))
+call(compiled, threads=5)
+call(compiled)
+assert (answers[0] == answers[-1]).all()
+assert all(np.abs(one - answers[0]).max() <= 1e-5 * np.abs(answers[0]).max() for one in answers)
+assert library().get_threads() == int(os.environ["OMP_NUM_THREADS"])
+print(*tasks)
+"""
+
+
+def test_threads_are_those_of_compiling_loading_and_calling(tmp_path: Path) -> None:
+    """Counted in a process of its own; OpenMP keeps threads that it has started."""
+    made, inputs = layers()
+    onnx.save(made, tmp_path / "model.onnx")
+    np.save(tmp_path / "x.npy", inputs["x"])
+    command = [sys.executable, "-c", THREADS, "model.onnx", "x.npy"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "7"}
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+    assert ran.returncode == 0, ran.stderr
+    one, *more = map(int, ran.stdout.split())
+    assert [count - one for count in more] == [1, 2, 3, 4, 4]
+
+
 def test_threads_are_positive() -> None:
     inputs = {"x": normal(3)}
     made = model([helper.make_node("Relu", ["x"], ["y"])], inputs, {})
