@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -27,6 +27,19 @@ from heddle.core.plugin import Backend, Figures, Region, Tolerance
 from heddle.core.runtime.artifact import Artifact, Port, Signature
 from heddle.core.runtime.cpu import machine
 
+ROUNDED = ("quantize", "qlinear_conv", "qlinear_matmul")
+"""Patterns of which a sum may lie between two quanta."""
+
+WITHOUT_SPECIALS = (
+    *("relu", "clip", "max", "min", "max_pool", "global_max_pool", "reducemax", "reducemin"),
+    *("exp", "softmax", "log_softmax", "linear_by_scales", "linear_by_sizes"),
+)
+"""Patterns whose results are not IEEE 754's where data are NaN or infinite.
+
+Maxima are the processor's, which take the other number for NaN, and begin with the least finite one; exponentials clip
+their argument so; linear resampling multiplies samples by weights of zero as well.
+"""
+
 
 @dataclass(frozen=True)
 class OnednnOptions:
@@ -46,7 +59,7 @@ class Onednn(Backend):
     name: ClassVar[str] = "onednn"
     Options = OnednnOptions
     tolerance: ClassVar[Tolerance] = Tolerance(integers=1, specials=False)
-    """A quantized sum may lie between two quanta; maxima and clips pass NaN as the processor's instructions do."""
+    """Of all patterns together; `tolerance_of` tells them apart."""
 
     def __init__(self, options: Any = None) -> None:
         super().__init__(options)
@@ -69,6 +82,10 @@ class Onednn(Backend):
         whole = core * self.options.threads
         integers = 4 * whole if target.has(VNNI) else whole
         return Figures({"int8": integers, "uint8": integers, "*": whole}, bandwidth=1.5e10, launch=3e-6)
+
+    def tolerance_of(self, patterns: Collection[Pattern]) -> Tolerance:
+        names = {pattern.name for pattern in patterns}
+        return Tolerance(integers=int(not names.isdisjoint(ROUNDED)), specials=names.isdisjoint(WITHOUT_SPECIALS))
 
     def compile(self, region: Region) -> Artifact:
         body = spelled(region)
