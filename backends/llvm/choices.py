@@ -11,18 +11,19 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-from heddle.core.codegen.kernels import conv, depthwise, gemm, winograd
+from heddle.core.codegen.kernels import conv, depthwise, gemm, tiled, winograd
 from heddle.core.codegen.target import Target
 from heddle.core.errors import BackendError
 
 Kernel = gemm.Gemm | conv.Conv | depthwise.Depthwise
-Schedule = gemm.Schedule | conv.Schedule | winograd.Schedule | depthwise.Schedule
+Schedule = gemm.Schedule | conv.Schedule | winograd.Schedule | depthwise.Schedule | tiled.Schedule
 
 _TEMPLATES: dict[type[Any], ModuleType] = {
     gemm.Schedule: gemm,
     conv.Schedule: conv,
     winograd.Schedule: winograd,
     depthwise.Schedule: depthwise,
+    tiled.Schedule: tiled,
 }
 _NAMES = {module.__name__.rpartition(".")[2]: kind for kind, module in _TEMPLATES.items()}
 
@@ -64,13 +65,23 @@ class Choices:
 
     def default(self, problem: Kernel) -> Schedule:
         """What the model of the machine prefers."""
-        if isinstance(problem, gemm.Gemm):
-            return gemm.default(problem, self.target)
         if isinstance(problem, depthwise.Depthwise):
             return depthwise.default(problem, self.target)
-        if self._filtered(problem) and winograd.cycles(problem, self.target) < conv.cycles(problem, self.target):
-            return winograd.default(problem, self.target)
-        return conv.default(problem, self.target)
+        cheapest, schedule = self._by_vectors(problem)
+        if tiled.applies(problem, self.target):
+            on_tiles = tiled.default(problem, self.target)
+            if _needs_tiles(problem) or tiled.cycles(problem, self.target, on_tiles) < cheapest:
+                return on_tiles
+        return schedule
+
+    def _by_vectors(self, problem: gemm.Gemm | conv.Conv) -> tuple[float, Schedule]:
+        """The cycles and the schedule of what does without matrix tiles."""
+        if isinstance(problem, gemm.Gemm):
+            return gemm.cycles(problem, self.target), gemm.default(problem, self.target)
+        direct = conv.cycles(problem, self.target)
+        if self._filtered(problem) and (filtered := winograd.cycles(problem, self.target)) < direct:
+            return filtered, winograd.default(problem, self.target)
+        return direct, conv.default(problem, self.target)
 
     def candidates(self, problem: Kernel) -> list[Schedule]:
         """The schedules worth measuring, the default first."""
@@ -86,15 +97,22 @@ class Choices:
 @cache
 def _candidates(problem: Kernel, target: Target, filtered: bool, first: Schedule) -> tuple[Schedule, ...]:
     found: list[Schedule] = [first]
+    if isinstance(problem, depthwise.Depthwise):
+        return tuple(dict.fromkeys(found + depthwise.candidates(problem, target)))
+    if tiled.applies(problem, target):
+        found += tiled.candidates(problem, target)
     if isinstance(problem, gemm.Gemm):
-        found += gemm.candidates(problem, target)
-    elif isinstance(problem, depthwise.Depthwise):
-        found += depthwise.candidates(problem, target)
+        found += [] if _needs_tiles(problem) else gemm.candidates(problem, target)
     else:
         found += conv.candidates(problem, target)
         if filtered:
             found += winograd.candidates(problem, target)
     return tuple(dict.fromkeys(found))
+
+
+def _needs_tiles(problem: Kernel) -> bool:
+    """Whether no vectors can compute it: bytes on the left are unsigned for them."""
+    return isinstance(problem, gemm.Gemm) and problem.signed
 
 
 def multiplications(problem: Kernel) -> float:

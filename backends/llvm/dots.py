@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
 import numpy as np
+from heddle.backends.llvm import matrices
 from heddle.backends.llvm.choices import Choices
 from heddle.backends.llvm.convolutions import Dequantized
 from heddle.backends.llvm.held import BYTES
+from heddle.backends.llvm.matrices import Schedule
 from heddle.backends.llvm.products import located
 from heddle.backends.llvm.tails import fits, operands_of, tail_of
 from heddle.core.codegen.affine import axis as fresh_axis
 from heddle.core.codegen.affine import flatten, of_axis, only_axis
-from heddle.core.codegen.kernels import gemm
+from heddle.core.codegen.kernels import gemm, tiles
 from heddle.core.codegen.kernels.arithmetic import arithmetic_of
 from heddle.core.codegen.kernels.tail import Place, Tail
 from heddle.core.codegen.llvm import Function
@@ -253,17 +255,18 @@ def _kernel(
     depth, columns = weights.shape[-2:]
     each = arithmetic_of(target, scalar).depth
     filled = -(-depth // each) * each
+    batch = weights.shape[:-2]
+    count = prod(batch)
+    rows = prod(source.shape[:-1]) // count
     made: list[Step] = []
-    if (source, scalar.scalar) not in held:
+    # Tiles take bytes as they are; few rows are better done by vectors.
+    in_place = narrow and target.tiles_of_bytes and filled == depth and rows >= tiles.ROWS // 2
+    if not in_place and (source, scalar.scalar) not in held:
         held[source, scalar.scalar] = names.fresh(
             f"{source.name}.held", tensor("uint8" if narrow else "int16", *source.shape[:-1], filled)
         )
         made.append(_holding(source, held[source, scalar.scalar], step.node))
-    a = held[source, scalar.scalar]
-    batch = weights.shape[:-2]
-    count = prod(batch)
-    rows = prod(source.shape[:-1]) // count
-    panel = -(-columns // target.lanes(4)) * target.lanes(4) * filled
+    a = source if in_place else held[source, scalar.scalar]
     problem = gemm.Gemm(
         m=rows,
         n=columns,
@@ -272,27 +275,28 @@ def _kernel(
         out=Place((*((rows * columns,) if batch else ()), columns), 1, storage_type(step.output.dtype)),
         batch=(count,) if batch else (),
         a_batch=(rows * filled,) if batch else (),
-        b_batch=(panel,) if batch else (),
         scalar=scalar,
+        signed=in_place and source.dtype.name == "int8",
     )
     places = _places(step, leaf)
     assert places is not None, f"{step.node}: {step} has no kernel"
     tail = tail_of(target, step.body, leaf, [(item, place) for item, place, _ in places])
     pointers = [Argument(item.value.source, start) for item, _, start in places]
-    if narrow and source.dtype.name == "int8":
+    if narrow and source.dtype.name == "int8" and not in_place:
         sums = weights.sum(axis=-2, dtype=np.int32) * 128
         excess = _table(names, tables, f"{step.output.name}.excess", sums)
         tail = _less(tail, Place((*((columns,) if batch else ()), 0), 1, I32))
         pointers.insert(0, Argument(excess))
-    schedule: gemm.Schedule = choices(problem)
-    matrices = weights.reshape(-1, depth, columns).astype(np.int8 if narrow else np.int16)
-    packed = np.concatenate([gemm.pack(matrix, problem, target, schedule) for matrix in matrices])
+    schedule: Schedule = choices(problem)
+    parts = weights.reshape(-1, depth, columns).astype(np.int8 if narrow else np.int16)
+    packed, panel = matrices.packed(parts, problem, target, schedule)
+    problem = replace(problem, b_batch=(panel,) if batch else ())
     b = _table(names, tables, f"{step.output.name}.packed", packed)
     reads = [a, b, *(pointer.value for pointer in pointers)]
     arguments = [Argument(a), Argument(b), Argument(step.output), *pointers, Argument(step.output)]
 
     def functions(name: str) -> list[Function]:
-        return gemm.gemm(name, target, problem, schedule, tail, internal=False)
+        return matrices.product(name, target, problem, schedule, tail)
 
     made.append(template(step.output, reads, arguments, functions, None, step.node))
     return made

@@ -17,7 +17,7 @@ from heddle.backends.llvm.held import hold, largest_sum, release
 from heddle.backends.llvm.images import Blocked, Images, loads_of, operand_kind
 from heddle.backends.llvm.tails import dequantizing, operands_of, tail_of
 from heddle.core.codegen.affine import Affine, flatten, unflatten
-from heddle.core.codegen.kernels import conv, depthwise, winograd
+from heddle.core.codegen.kernels import conv, depthwise, tiled, winograd
 from heddle.core.codegen.kernels.image import Image, Window
 from heddle.core.codegen.kernels.layout import clear_halo, repack
 from heddle.core.codegen.kernels.mapped import mapped
@@ -61,6 +61,7 @@ class Layouts:
         self.plain = {*graph.inputs, *tables}
         self.made: list[Step] = []
         self.padded: dict[tuple[Value, int, int], Value] = {}
+        self.interleaved: dict[tuple[Value, int], Blocked] = {}
 
     def run(self) -> list[Step]:
         """Steps in which every contraction over images is a kernel."""
@@ -274,7 +275,12 @@ class Layouts:
             plan = self.choices(single)
             packed = depthwise.pack(weights, single)
             make: Functions = lambda name: depthwise.depthwise(name, target, single, plan, tail)  # noqa: E731
-        elif isinstance(schedule := self.choices(problem), winograd.Schedule):
+        elif isinstance(schedule := self.choices(problem), tiled.Schedule):
+            on_tiles, problem = schedule, tiled.interleaved(problem)
+            source = self._interleave(source, problem.source, self.images.fill(sliding))
+            packed = tiled.pack(weights, problem)
+            make = lambda name: tiled.conv(name, target, problem, on_tiles, tail)  # noqa: E731
+        elif isinstance(schedule, winograd.Schedule):
             filtered = schedule
             packed = winograd.pack(weights, problem, target, filtered)
             room = winograd.scratch_bytes(problem, filtered)
@@ -287,6 +293,22 @@ class Layouts:
         scratch = self.names.fresh(f"{step.output.name}.scratch", tensor("uint8", room)) if room else None
         last = Argument(scratch or table)
         self._add(step, [source.argument, Argument(table)], [last], out, pointers, make, scratch, whole)
+
+    def _interleave(self, source: Blocked, wanted: Image, fill: int) -> Blocked:
+        """An image with all channels of a pixel side by side, made once for all its readers."""
+        if source.image == wanted:
+            return source
+        key = source.value, source.offset
+        if key not in self.interleaved:
+            dtype = source.value.dtype
+            held = Blocked(wanted, self.names.fresh(f"{source.value.name}.beside", tensor(dtype, wanted.size)))
+
+            def functions(name: str) -> list[Function]:
+                return repack(name, self.target, source.image, wanted, fill=fill, internal=False)
+
+            self.made.append(template(held.value, [source.value], [source.argument, held.argument], functions))
+            self.interleaved[key] = held
+        return self.interleaved[key]
 
     def _without_steps(self, step: Compute, sliding: Sliding, source: Blocked, out: Blocked) -> tuple[Blocked, Window]:
         """For a window of one element that steps over others, the elements that it sees, side by side: those are one

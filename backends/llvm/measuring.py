@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import ml_dtypes
 import numpy as np
+from heddle.backends.llvm import matrices
 from heddle.backends.llvm.choices import Kernel, Schedule
-from heddle.core.codegen.kernels import conv, depthwise, gemm, winograd
+from heddle.core.codegen.kernels import conv, depthwise, gemm, tiled, winograd
 from heddle.core.codegen.kernels.image import Image
 from heddle.core.codegen.kernels.tail import Tail
 from heddle.core.codegen.llvm import Function
@@ -21,7 +23,8 @@ Array = NDArray[Any]
 SECONDS = 0.004
 COLD = 24 << 20
 SETS = 32
-_DTYPES = {"float": np.float32, "i8": np.uint8, "i16": np.int16, "i32": np.int32}
+_DTYPES = {"float": np.float32, "bfloat": ml_dtypes.bfloat16, "i8": np.uint8, "i16": np.int16, "i32": np.int32}
+_WEIGHTS = _DTYPES | {"i8": np.int8, "i16": np.int8}
 
 
 def prepared(problem: Kernel, schedule: Schedule, target: Target) -> Callable[[], float]:
@@ -51,9 +54,10 @@ def prepared(problem: Kernel, schedule: Schedule, target: Target) -> Callable[[]
 def _built(problem: Kernel, schedule: Schedule, target: Target) -> tuple[list[Function], list[Array]]:
     """The functions of the kernel, and arrays for its parameters: source, weights, output, working memory."""
     if isinstance(problem, gemm.Gemm):
-        assert isinstance(schedule, gemm.Schedule)
+        assert isinstance(schedule, matrices.Schedule)
         if problem.b is None:
-            packed = gemm.pack(np.ones((problem.k, problem.n), np.float32), problem, target, schedule)
+            ones = np.ones((problem.k, problem.n), _WEIGHTS[problem.scalar.scalar])
+            packed, _ = matrices.packed([ones], problem, target, schedule)
             problem = gemm.Gemm(**{**vars(problem), "b_batch": (0,) * len(problem.batch)})
         else:
             extents, strides = (problem.k, problem.n), problem.b
@@ -61,13 +65,16 @@ def _built(problem: Kernel, schedule: Schedule, target: Target) -> tuple[list[Fu
         source = _ones(_span((*problem.batch, problem.m, problem.k), (*problem.a_batch, *problem.a)), problem.scalar)
         extents_out = (*problem.batch, problem.m, problem.n)
         out = _ones(problem.out.origin + _span(extents_out, (*problem.out.strides, 1)), problem.out.scalar)
-        room = gemm.scratch_bytes(target, problem, schedule)
-        functions = gemm.gemm("kernel", target, problem, schedule, _converting(problem.out.scalar))
+        room = gemm.scratch_bytes(target, problem)
+        functions = matrices.product("kernel", target, problem, schedule, _converting(problem.out.scalar))
         return functions, [source, packed, out, aligned(np.zeros(room + 64, np.uint8))]
+    if isinstance(schedule, tiled.Schedule):
+        assert isinstance(problem, conv.Conv)
+        problem = tiled.interleaved(problem)
     source, out, room = _image(problem.source), _image(problem.out), 0
     tail = _converting(problem.out.scalar)
     kernel, inputs = problem.window.kernel, problem.source.channels
-    dtype = _DTYPES["float"] if problem.source.scalar.floating else np.int8
+    dtype = _WEIGHTS[problem.source.scalar.scalar]
     if isinstance(problem, depthwise.Depthwise):
         assert isinstance(schedule, depthwise.Schedule)
         packed = depthwise.pack(np.ones((inputs, 1, *kernel), dtype), problem)
@@ -78,6 +85,9 @@ def _built(problem: Kernel, schedule: Schedule, target: Target) -> tuple[list[Fu
             packed = winograd.pack(weights, problem, target, schedule)
             room = winograd.scratch_bytes(problem, schedule)
             functions = winograd.winograd("kernel", target, problem, schedule, tail)
+        elif isinstance(schedule, tiled.Schedule):
+            packed = tiled.pack(weights, problem)
+            functions = tiled.conv("kernel", target, problem, schedule, tail)
         else:
             assert isinstance(schedule, conv.Schedule)
             packed = conv.pack(weights, problem, target, schedule)

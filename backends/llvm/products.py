@@ -166,7 +166,7 @@ def kernel_of(
         tables[weights] = packed
         offset = 0
         problem = gemm.Gemm(**{**vars(problem), "b_batch": steps})
-    room = gemm.scratch_bytes(target, problem, schedule)
+    room = gemm.scratch_bytes(target, problem)
     scratch = names.fresh(f"{step.output.name}.scratch", tensor("uint8", room)) if room else None
     operands = [item.value.source for item, _ in places]
     reads = [product.left.value, weights, *operands]

@@ -24,6 +24,6 @@ def figures_of(target: Target) -> Figures:
     operations = {"*": begun * target.lanes(4), "float64": begun * target.lanes(8), "int64": begun * target.lanes(8)}
     if target.vnni:
         operations |= dict.fromkeys(("int8", "uint8"), 4 * begun * target.lanes(4))
-    if target.amx_int8:
+    if target.tiles_of_bytes:
         operations |= dict.fromkeys(("int8", "uint8"), _KERNELS * _CLOCK * 2 * 16 * 16 * 64 / 16)
     return Figures(operations, _BANDWIDTH, _LAUNCH)

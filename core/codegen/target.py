@@ -24,7 +24,9 @@ AMX = (*VNNI, "amx-bf16", "amx-int8", "amx-tile", "avx512bf16")
 class Target:
     """What a code generator may assume of the processor. A value: equal targets give equal code.
 
-    `features` are LLVM's names, sorted. Cache sizes are in bytes; they steer choices, never correctness.
+    `features` are LLVM's names, sorted. Cache sizes are in bytes; they steer choices, never correctness. `played`: dot
+    products and matrix tiles, which the processor may lack, are played by plain vectors: so what is made for those that
+    have them can be tested on any.
     """
 
     triple: str
@@ -32,6 +34,7 @@ class Target:
     features: tuple[str, ...]
     l1: int = 32 * 1024
     l2: int = 1024 * 1024
+    played: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "features", tuple(sorted(set(self.features))))
@@ -74,23 +77,23 @@ class Target:
 
     @property
     def vnni(self) -> bool:
-        """Whether four products of u8 and s8 are summed into an i32 lane by one 512-bit instruction."""
-        return self.x86 and self.vector_bytes == 64 and self.has("avx512vnni")
+        """Whether a step of a kernel sums four products of u8 and s8 in each i32 lane of a vector."""
+        return self.played or (self.x86 and self.vector_bytes == 64 and self.has("avx512vnni"))
 
     @property
-    def amx_int8(self) -> bool:
+    def tiles_of_bytes(self) -> bool:
         """Whether there are matrix tiles of bytes."""
-        return self.x86 and self.has("amx-int8") and self.has("amx-tile")
+        return self.played or (self.x86 and self.has("amx-int8") and self.has("amx-tile"))
 
     @property
-    def amx_bf16(self) -> bool:
+    def tiles_of_bf16(self) -> bool:
         """Whether there are matrix tiles of bfloat16."""
-        return self.x86 and self.has("amx-bf16") and self.has("amx-tile")
+        return self.played or (self.x86 and self.has("amx-bf16") and self.has("amx-tile"))
 
     @property
     def bf16(self) -> bool:
-        """Whether vectors convert between float and bfloat16 by instruction."""
-        return self.x86 and self.has("avx512bf16")
+        """Whether one 512-bit instruction sums two products of bfloat16 in each float lane."""
+        return self.x86 and self.vector_bytes == 64 and self.has("avx512bf16")
 
     def lanes(self, bytes_per_element: int) -> int:
         """How many elements of a size one vector register holds."""

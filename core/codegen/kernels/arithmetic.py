@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from heddle.core.codegen.kernels import played
 from heddle.core.codegen.llvm import Function
 from heddle.core.codegen.target import Target
 from heddle.core.codegen.values import F32, F64, I8, I16, I32, Type, Value
@@ -62,6 +63,8 @@ def integers(target: Target) -> Arithmetic:
     if target.vnni:
 
         def dot(f: Function, total: Value, a: Value, b: Value) -> Value:
+            if target.played:
+                return played.bytes_dot(f, total, f.bitcast(a, I8.of(4 * lanes)), b)
             return f.call("llvm.x86.avx512.vpdpbusd.512", accumulator, (total, f.bitcast(a, I8.of(4 * lanes)), b))
 
         return Arithmetic("vnni", I8, I8, I32, I8.of(4 * lanes), accumulator, 4, dot)

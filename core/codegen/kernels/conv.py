@@ -82,8 +82,8 @@ def conv(
     lanes = _arithmetic(problem, target).lanes
     assert problem.out.block == lanes, f"{name}: the output's block {problem.out.block} is no vector of {lanes}"
     places = {"out": problem.out.place(), **{f"x{i}": place for i, place in enumerate(tail.operands)}}
-    if _linear(problem, tail):
-        problem, places = _as_one_row(problem), {key: _row_of(place) for key, place in places.items()}
+    if is_linear(problem, tail):
+        problem, places = as_one_row(problem), {key: row_of(place) for key, place in places.items()}
     tail = replace(tail, operands=tuple(places.values())[1:])
     source, out, window, grouping = problem.source, problem.out, problem.window, _grouping(problem)
     entry = entry_function(name, target, list(places), internal)
@@ -195,7 +195,7 @@ def default(problem: Conv, target: Target) -> Schedule:
     lanes = problem.out.block
     grouping, window = _grouping(problem), problem.window
     steps = _filled(grouping.inputs, problem, target) * window.taps // _arithmetic(problem, target).depth
-    shaped = _as_one_row(problem) if _linear(problem, NOTHING) else problem
+    shaped = as_one_row(problem) if is_linear(problem, NOTHING) else problem
     out, source = shaped.out, shaped.source
 
     def tile(rows: int) -> tuple[int, int]:
@@ -225,7 +225,7 @@ def default(problem: Conv, target: Target) -> Schedule:
 def cycles(problem: Conv, target: Target) -> float:
     """What the model of the machine expects of the default schedule."""
     schedule = default(problem, target)
-    shaped = _as_one_row(problem) if _linear(problem, NOTHING) else problem
+    shaped = as_one_row(problem) if is_linear(problem, NOTHING) else problem
     grouping = _grouping(problem)
     parts = [
         height * width
@@ -240,7 +240,7 @@ def cycles(problem: Conv, target: Target) -> float:
 def candidates(problem: Conv, target: Target) -> list[Schedule]:
     """The schedules worth measuring, the default first."""
     first = default(problem, target)
-    shaped = _as_one_row(problem) if _linear(problem, NOTHING) else problem
+    shaped = as_one_row(problem) if is_linear(problem, NOTHING) else problem
     found = [first, replace(first, prefetch=16), replace(first, band=WHOLE)]
     for rows, vectors in register_blocks(target, _arithmetic(problem, target).between)[:8]:
         width = balanced(shaped.out.width, rows)[0]
@@ -374,7 +374,7 @@ def _unroll(problem: Conv, target: Target) -> int:
     return next((unroll for unroll in (4, 3, 5, 7) if steps % unroll == 0), 4)
 
 
-def _linear(problem: Conv, tail: Tail) -> bool:
+def is_linear(problem: Conv, tail: Tail) -> bool:
     """Whether the pixels of an image can be walked as one row: one tap, no stride, and no halo anywhere."""
     plain = (0, 0, 0, 0)
     width = problem.out.width
@@ -386,7 +386,8 @@ def _linear(problem: Conv, tail: Tail) -> bool:
     )
 
 
-def _as_one_row(problem: Conv) -> Conv:
+def as_one_row(problem: Conv) -> Conv:
+    """The same convolution over images of a single row."""
     pixels = problem.out.height * problem.out.width
     return replace(
         problem,
@@ -395,5 +396,6 @@ def _as_one_row(problem: Conv) -> Conv:
     )
 
 
-def _row_of(place: Place) -> Place:
+def row_of(place: Place) -> Place:
+    """Where an operand lies beside such an image."""
     return replace(place, strides=(*place.strides[:2], 0, place.strides[3]))

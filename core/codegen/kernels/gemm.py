@@ -40,7 +40,7 @@ class Gemm:
     are neighbours.
 
     Integers are held as `arithmetic_of` has them and summed in 32 bits. B is a constant then, elements of A along k
-    are neighbours, and `k` counts whole steps.
+    are neighbours, and `k` counts whole steps. Bytes of A are `signed` only where there are tiles, which take either.
     """
 
     m: int
@@ -53,6 +53,7 @@ class Gemm:
     a_batch: tuple[int, ...] = ()
     b_batch: tuple[int, ...] = ()
     scalar: Type = F32
+    signed: bool = False
 
     @property
     def turned(self) -> bool:
@@ -136,7 +137,7 @@ def gemm(
                                 block(rows, entry.plus(top, i), width, left, start, depth)
                     start += depth
 
-    _batched(entry, problem, places, one)
+    batched(entry, problem, places, one)
     return [*packers, *blocks.made.values(), entry]
 
 
@@ -144,7 +145,7 @@ def _multiplications(problem: Gemm) -> int:
     return prod(problem.batch) * problem.m * problem.n * problem.k
 
 
-def scratch_bytes(target: Target, problem: Gemm, schedule: Schedule) -> int:
+def scratch_bytes(target: Target, problem: Gemm) -> int:
     """The working memory that the kernel wants: B packed, where that is done at run time."""
     if not problem.turned:
         return 0
@@ -170,21 +171,27 @@ def pack(b: NDArray[Any], problem: Gemm, target: Target, schedule: Schedule) -> 
 @cache
 def default(problem: Gemm, target: Target) -> Schedule:
     """The schedule that the model of the machine prefers."""
-    arithmetic = arithmetic_of(target, problem.scalar)
-    lanes = arithmetic.lanes
-
-    def cost(block: tuple[int, int]) -> float:
-        rows, vectors = block
-        widths = [-(-width // lanes) for width in chunks(problem.n, vectors * lanes)]
-        return block_cycles(target, balanced(problem.m, rows), widths, problem.k // arithmetic.depth)
-
-    size = problem.scalar.bits // 8
+    size, arithmetic = problem.scalar.bits // 8, arithmetic_of(target, problem.scalar)
     most = rows_apart(problem.a[0] * size)
-    rows, vectors = min((block for block in register_blocks(target, arithmetic.between) if block[0] <= most), key=cost)
+    blocks = (block for block in register_blocks(target, arithmetic.between) if block[0] <= most)
+    rows, vectors = min(blocks, key=lambda block: _cost(problem, target, *block))
     # A shorter band would have B come from afar more often than a whole A does.
     band = max(SHORTEST * rows, target.l2 // 2 // (problem.k * size) // rows * rows)
     near = problem.m * problem.k * size <= NEAR * target.l2
     return Schedule(rows, vectors, arithmetic.unroll, band=WHOLE if near or band >= problem.m else band)
+
+
+def _cost(problem: Gemm, target: Target, rows: int, vectors: int) -> float:
+    arithmetic = arithmetic_of(target, problem.scalar)
+    widths = [-(-width // arithmetic.lanes) for width in chunks(problem.n, vectors * arithmetic.lanes)]
+    return block_cycles(target, balanced(problem.m, rows), widths, problem.k // arithmetic.depth)
+
+
+@cache
+def cycles(problem: Gemm, target: Target) -> float:
+    """What the model of the machine expects of the default schedule."""
+    schedule = default(problem, target)
+    return _cost(problem, target, schedule.rows, schedule.vectors) * prod(problem.batch)
 
 
 def candidates(problem: Gemm, target: Target) -> list[Schedule]:
@@ -259,7 +266,7 @@ class _Blocks:
         return self.made[key]
 
 
-def _batched(entry: Function, problem: Gemm, places: Mapping[str, Place], one: Any) -> None:
+def batched(entry: Function, problem: Gemm, places: Mapping[str, Place], one: Any) -> None:
     """Emit `one` for every element of the batch, with the pointers of that element."""
     strides = {"a": problem.a_batch, "b": problem.b_batch or (0,) * len(problem.batch)}
     scalars = {"a": problem.scalar, "b": problem.scalar}

@@ -74,7 +74,8 @@ def repack(
 
     `change` makes what is stored of vectors of what was read, where the two images hold numbers differently.
 
-    Between NCHW (block 1) and blocks of a vector, from NCHW to few channels side by side, and between halos.
+    Between NCHW (block 1) and blocks of a vector, from NCHW to few channels side by side, from blocks of a vector to
+    all channels side by side, and between halos.
     """
     parameters = [("a", "ptr noalias readonly"), ("out", "ptr noalias")]
     attributes = f'noinline nounwind "prefer-vector-width"="{target.vector_bytes * 8}"'
@@ -87,6 +88,8 @@ def repack(
         _copy_rows(f, source, out, a, b)
     elif {source.block, out.block} == {1, lanes}:
         _transpose(f, source, out, a, b, lanes, change or _same)
+    elif source.block == lanes and out.blocks == 1:
+        _beside(f, source, out, a, b, change or _same)
     else:
         assert source.block == 1, f"{name}: no way from blocks of {source.block} to blocks of {out.block}"
         assert out.channels <= out.block < lanes
@@ -105,6 +108,21 @@ def _copy_rows(f: Function, source: Image, out: Image, a: Value, b: Value) -> No
                 ]
                 from_, to = f.gep(a, ends[0], source.scalar), f.gep(b, ends[1], out.scalar)
                 f.copy(to, from_, source.width * source.block * size)
+
+
+def _beside(f: Function, source: Image, out: Image, a: Value, b: Value, change: Change) -> None:
+    """Blocks of channels, pixel by pixel, to the place of each beside the others."""
+    vector = source.scalar.of(source.block)
+    for _, n in each(f, [1] * source.batch):
+        for _, y in each(f, [1] * source.height):
+            for _, x in each(f, [1] * source.width):
+                for _, i in each(f, [1] * source.blocks):
+                    near = f.plus(f.times(n, source.step), f.times(i, source.plane))
+                    near = f.plus(near, f.plus(f.times(y, source.row), f.times(x, source.block)))
+                    far = f.plus(f.times(n, out.step), f.times(i, source.block))
+                    far = f.plus(far, f.plus(f.times(y, out.row), f.times(x, out.block)))
+                    value = change(f, f.load(vector, f.gep(a, near, source.scalar)))
+                    f.store(value, f.gep(b, far, out.scalar))
 
 
 def _same(f: Function, value: Value) -> Value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ TARGETS = {
     for name, target in (("x86-64", targets.x86_64()), ("avx2", targets.avx2()), ("avx512", targets.avx512()))
     if set(target.features) <= set(targets.host().features)
 }
+TARGETS["tiles"] = replace(list(TARGETS.values())[-1], played=True)
 EMULATED = {"aarch64": targets.aarch64()}
 
 

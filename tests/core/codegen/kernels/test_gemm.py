@@ -76,7 +76,7 @@ def test_computed_operand_in_a_strided_batch(native, guard, shape, turned):
     expected = np.einsum("bmhk,bnhk->bhmn" if turned else "bmhk,bkhn->bhmn", a.astype(np.float64), b)
     schedule = gemm.default(problem, native.target)
     out = guard(np.zeros((batch, heads, m, n), np.float32))
-    scratch = np.zeros(gemm.scratch_bytes(native.target, problem, schedule) + 64, np.uint8)
+    scratch = np.zeros(gemm.scratch_bytes(native.target, problem) + 64, np.uint8)
     scratch = scratch[-scratch.ctypes.data % 64 :]
     native(gemm.gemm("k", native.target, problem, schedule, internal=False), guard(a), guard(b), out, scratch)
     np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-4)
