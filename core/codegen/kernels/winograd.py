@@ -17,7 +17,7 @@ from heddle.core.codegen.kernels import gemm
 from heddle.core.codegen.kernels.arithmetic import arithmetic_of
 from heddle.core.codegen.kernels.blocking import balanced, chunks, each
 from heddle.core.codegen.kernels.conv import Conv
-from heddle.core.codegen.kernels.gemm import displaced, entry_function
+from heddle.core.codegen.kernels.gemm import WHOLE, displaced, entry_function
 from heddle.core.codegen.kernels.shapes import block_cycles, vector_products
 from heddle.core.codegen.kernels.store import Spot, store
 from heddle.core.codegen.kernels.tail import NOTHING, Place, Tail
@@ -32,15 +32,20 @@ TAPS = 3
 PIECES = 12
 """As many pieces at least are wanted of a convolution that threads are to share."""
 L3_BYTES_PER_CYCLE = 8
+MEMORY_BYTES_PER_CYCLE = 4
+AHEAD = 32
+"""As many steps ahead weights are prefetched that the second cache does not keep."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Tiles of `tile` x `tile` outputs, `rows` rows of tiles at a time, multiplied by the schedule `product`."""
+    """Tiles of `tile` x `tile` outputs, `rows` rows of tiles at a time, multiplied by the schedule `product` and turned
+    back for `group` blocks of output channels at a time."""
 
     tile: int
     rows: int
     product: gemm.Schedule
+    group: int = WHOLE
 
 
 def applies(problem: Conv) -> bool:
@@ -75,7 +80,7 @@ def winograd(
     first = entry.gep(entry["a"], problem.window.start(source), source.scalar)
     down, across = -(-out.height // tile), -(-out.width // tile)
     bands = list(chunks(down, schedule.rows))
-    groups = _groups(problem, schedule, len(bands)) if pieces.shared else [out.blocks]
+    groups = _groups(problem, schedule, len(bands) * out.batch if pieces.shared else PIECES)
     made: dict[Any, list[Function]] = {}
 
     def variant(kind: str, *key: Any) -> Function:
@@ -97,10 +102,9 @@ def winograd(
             entry.invoke(variant("before", seen, tiles), [source_at, target_at])
 
     def multiply(tiles: int, group: int, block: Index, results: Value) -> None:
-        inner, outer = _strides(problem, tiles)
+        inner, outer = _strides(problem, tiles, group)
         depth = _product(problem, tiles).k
         panels = displaced(entry, entry["b"], ((block, depth * lanes),), left)
-        columns = displaced(entry, results, ((block, lanes),), sums)
         with entry.loop(0, points, 1, (NO_UNROLL,)) as i:
             weights = depth * out.blocks * lanes
             pointers = [
@@ -108,7 +112,7 @@ def winograd(
                 for start, stride, scalar in (
                     (entry["scratch"], inner, left),
                     (panels, weights, left),
-                    (columns, outer, sums),
+                    (results, outer, sums),
                 )
             ]
             entry.invoke(variant("product", tiles, group), [*pointers, entry["scratch"]])
@@ -119,14 +123,14 @@ def winograd(
                 displaced(entry, base[key], tuple(zip((n, block, y, x), place.strides, strict=True)), place.scalar)
                 for key, place in places.items()
             ]
-            from_ = displaced(entry, results, ((t, out.blocks * lanes), (block, lanes)), sums)
+            from_ = displaced(entry, results, ((t, group * lanes),), sums)
             entry.invoke(variant("after", kept, tiles, group, ragged), [from_, *spots])
 
     for _, n in each(entry, [1] * out.batch):
         for count, top in _parts(entry, down, schedule.rows, out.height % tile > 0):
             tiles = count * across
             inside = _Walk(entry, problem, tile, top, count)
-            results = entry.gep(entry["scratch"], _strides(problem, tiles)[0] * points, left)
+            results = entry.gep(entry["scratch"], _strides(problem, tiles, 0)[0] * points, left)
             transformed = entry.variable(constant(0, I1))
             for group, block, ragged in _runs(entry, problem, groups):
                 with pieces.one():
@@ -147,11 +151,17 @@ def cycles_at_best(problem: Conv, target: Target, tile: int) -> float:
 
 
 def _groups(problem: Conv, schedule: Schedule, bands: int) -> list[int]:
-    """Blocks of output channels that are computed one after another, so that there are pieces enough with the bands."""
+    """Blocks of output channels that are computed one after another: as the schedule has it, or fewer, so that there
+    are pieces enough with so many bands."""
     vectors = schedule.product.vectors
-    wanted = -(-PIECES // (bands * problem.out.batch))
-    size = max(1, problem.out.blocks // vectors // wanted) * vectors
-    return chunks(problem.out.blocks, size)
+    panels = -(-problem.out.blocks // vectors)
+    most = min(schedule.group // vectors, panels // -(-PIECES // bands))
+    return _cut(problem.out.blocks, [size * vectors for size in balanced(panels, max(1, most))])
+
+
+def _cut(extent: int, parts: Sequence[int]) -> list[int]:
+    """The parts, the last of them cut so that they add up to the extent."""
+    return [*parts[:-1], extent - sum(parts[:-1])]
 
 
 def _runs(f: Function, problem: Conv, groups: Sequence[int]) -> Iterator[tuple[int, Index, bool]]:
@@ -167,7 +177,7 @@ def scratch_bytes(problem: Conv, schedule: Schedule) -> int:
     """The working memory that the kernel wants: a band's tiles, transformed, and their products."""
     tiles = schedule.rows * -(-problem.out.width // schedule.tile)
     points = (schedule.tile + TAPS - 1) ** 2
-    return points * _held_bytes(problem, tiles)
+    return points * sum(_held_bytes(problem, tiles, min(schedule.group, problem.out.blocks)))
 
 
 def pack(weights: NDArray[Any], problem: Conv, target: Target, schedule: Schedule) -> NDArray[Any]:
@@ -189,15 +199,29 @@ def pack(weights: NDArray[Any], problem: Conv, target: Target, schedule: Schedul
 def default(problem: Conv, target: Target) -> Schedule:
     """The schedule that the model of the machine prefers."""
     cuts = [(tile, rows) for tile in tiles(problem) for rows in range(1, -(-problem.out.height // tile) + 1)]
-    tile, rows = min(cuts, key=lambda choice: _cycles(problem, target, *choice))
-    return Schedule(tile, rows, gemm.default(_product(problem, rows * -(-problem.out.width // tile)), target))
+    return min((_schedule(problem, target, *cut) for cut in cuts), key=lambda plan: _cycles(problem, target, plan))
+
+
+def _schedule(problem: Conv, target: Target, tile: int, rows: int) -> Schedule:
+    """Bands of so many rows of tiles; as many blocks of channels at a time as leave the second cache to the tiles."""
+    count, points = rows * -(-problem.out.width // tile), (tile + TAPS - 1) ** 2
+    product = gemm.default(_product(problem, count), target)
+    if _weights_bytes(problem, tile) > target.l2 // 2:
+        product = replace(product, prefetch=AHEAD)
+    _, results = _held_bytes(problem, count, 1)
+    panels = target.l2 // 4 // (points * results * product.vectors)
+    return Schedule(tile, rows, product, max(1, panels) * product.vectors)
+
+
+def _weights_bytes(problem: Conv, tile: int) -> int:
+    product = _product(problem, 1)
+    return (tile + TAPS - 1) ** 2 * product.k * product.n * product.scalar.bits // 8
 
 
 @cache
 def cycles(problem: Conv, target: Target) -> float:
     """What the model of the machine expects of the default schedule."""
-    schedule = default(problem, target)
-    return _cycles(problem, target, schedule.tile, schedule.rows)
+    return _cycles(problem, target, default(problem, target))
 
 
 def candidates(problem: Conv, target: Target) -> list[Schedule]:
@@ -208,29 +232,31 @@ def candidates(problem: Conv, target: Target) -> list[Schedule]:
         down = -(-problem.out.height // tile)
         for rows in sorted({1, 2, 3, 4, down // 2, down}):
             if 0 < rows <= down:
-                product = gemm.default(_product(problem, rows * -(-problem.out.width // tile)), target)
-                found += [Schedule(tile, rows, replace(product, prefetch=prefetch)) for prefetch in (0, 16)]
+                plan = _schedule(problem, target, tile, rows)
+                found += [replace(plan, product=replace(plan.product, prefetch=ahead)) for ahead in (0, AHEAD)]
     return list(dict.fromkeys(found))
 
 
-def _cycles(problem: Conv, target: Target, tile: int, rows: int) -> float:
-    source, out = problem.source, problem.out
+def _cycles(problem: Conv, target: Target, schedule: Schedule) -> float:
+    source, out, tile = problem.source, problem.out, schedule.tile
     down, across = -(-out.height // tile), -(-out.width // tile)
-    points, left = (tile + TAPS - 1) ** 2, _left(problem)
-    depth = arithmetic_of(target, left).depth
+    points, depth = (tile + TAPS - 1) ** 2, arithmetic_of(target, _left(problem)).depth
+    weights = _weights_bytes(problem, tile)
     total = 0.0
-    for count in chunks(down, rows):
-        tiles = count * across
+    for band, rows in enumerate(chunks(down, schedule.rows)):
+        tiles = rows * across
         product = _product(problem, tiles)
-        schedule = gemm.default(product, target)
-        widths = chunks(out.blocks, schedule.vectors)
-        work = block_cycles(target, balanced(tiles, schedule.rows), widths, product.k // depth) * points
-        weights = points * product.k * product.n * left.bits // 8
-        held = points * _held_bytes(problem, tiles)
-        spilled = 2 * held if held > target.l2 // 2 else 0
-        streamed = weights if weights > target.l2 // 2 else 0
+        widths = chunks(out.blocks, schedule.product.vectors)
+        work = block_cycles(target, balanced(tiles, schedule.product.rows), widths, product.k // depth) * points
+        # The first band has the weights from memory, the others from where they are kept.
+        if not band:
+            streamed = weights / MEMORY_BYTES_PER_CYCLE
+        else:
+            streamed = weights / L3_BYTES_PER_CYCLE if weights > target.l2 // 2 else 0.0
+        held, results = (points * size for size in _held_bytes(problem, tiles, min(schedule.group, out.blocks)))
+        spilled = 2 * held / L3_BYTES_PER_CYCLE if held + results > target.l2 else 0.0
         transforms = tiles * (source.blocks + out.blocks) * points * 6
-        total += max(work, streamed / L3_BYTES_PER_CYCLE) + spilled / L3_BYTES_PER_CYCLE + transforms
+        total += max(work, streamed) + spilled + transforms
     return total * out.batch
 
 
@@ -241,7 +267,7 @@ def _product(problem: Conv, tiles: int, group: int = 0) -> gemm.Gemm:
     channels = problem.source.channels
     depth = channels if problem.source.scalar.floating else -(-channels // 2) * 2
     strides, left = (problem.source.blocks * block, 1), _left(problem)
-    place = Place((width,), scalar=_sums(problem))
+    place = Place((group * block or width,), scalar=_sums(problem))
     return gemm.Gemm(tiles, group * block or width, depth, strides, place, scalar=left)
 
 
@@ -255,20 +281,21 @@ def _sums(problem: Conv) -> Type:
     return problem.source.scalar if problem.source.scalar.floating else I32
 
 
-def _held_bytes(problem: Conv, tiles: int) -> int:
-    """The bytes of one point of a band's tiles, before and after the products."""
-    inner, outer = _strides(problem, tiles)
-    return (inner * _left(problem).bits + outer * _sums(problem).bits) // 8
+def _held_bytes(problem: Conv, tiles: int, group: int) -> tuple[int, int]:
+    """The bytes of one point of a band's tiles, and of their products with a group's weights."""
+    inner, outer = _strides(problem, tiles, group)
+    return inner * _left(problem).bits // 8, outer * _sums(problem).bits // 8
 
 
 def _filtering(problem: Conv, tile: int) -> Filtering:
     return filtering(tile, TAPS) if problem.source.scalar.floating else whole_filtering(tile, TAPS)
 
 
-def _strides(problem: Conv, tiles: int) -> tuple[int, int]:
-    """Elements from one point to the next, before and after the products; a vector more keeps them apart in caches."""
+def _strides(problem: Conv, tiles: int, group: int) -> tuple[int, int]:
+    """Elements from one point to the next, before and after the products with a group of blocks of output channels; a
+    vector more keeps them apart in caches."""
     lanes = problem.source.block
-    return tiles * problem.source.blocks * lanes + lanes, tiles * problem.out.blocks * lanes + lanes
+    return tiles * problem.source.blocks * lanes + lanes, tiles * group * lanes + lanes
 
 
 def _parts(f: Function, extent: int, size: int, ragged: bool) -> Iterator[tuple[int, Index]]:
@@ -339,23 +366,23 @@ def _before(
     name: str, target: Target, problem: Conv, schedule: Schedule, tail: Tail, seen: tuple[int, int], tiles: int
 ) -> list[Function]:
     """`(a, v)`: transform one tile of every block of input channels; what lies beyond `seen` counts as zero."""
-    tile, stride = schedule.tile, _strides(problem, tiles)[0]
+    tile, stride = schedule.tile, _strides(problem, tiles, 0)[0]
     source, lanes, matrix = problem.source, problem.source.block, _filtering(problem, tile).before
     f = _leaf(name, target, ["a", "v"])
-    vector, size, left = source.scalar.of(lanes), tile + TAPS - 1, _left(problem)
-    zero = Value("zeroinitializer", left.of(lanes))
-    for _, c in each(f, [1] * source.blocks):
+    size, left = tile + TAPS - 1, _left(problem)
+    # A vector of words takes two blocks.
+    for blocks, c in each(f, chunks(source.blocks, 32 // left.bits)):
         a = displaced(f, f["a"], ((c, source.plane),), source.scalar)
         v = displaced(f, f["v"], ((c, lanes),), left)
-        columns = []
-        for x in range(size):
-            column = [
-                f.convert("zext", f.load(vector, f.gep(a, y * source.row + x * lanes, source.scalar)), left)
-                if y < seen[0] and x < seen[1]
-                else zero
-                for y in range(size)
-            ]
-            columns.append(apply(f, matrix, column))
+
+        def pixel(y: int, x: int, a: Value = a, blocks: int = blocks) -> Value:
+            if y >= seen[0] or x >= seen[1]:
+                return Value("zeroinitializer", left.of(blocks * lanes))
+            at = [b * source.plane + y * source.row + x * lanes for b in range(blocks)]
+            parts = [f.load(source.scalar.of(lanes), f.gep(a, start, source.scalar)) for start in at]
+            return f.convert("zext", parts[0] if blocks == 1 else f.shuffle(*parts, range(2 * lanes)), left)
+
+        columns = [apply(f, matrix, [pixel(y, x) for y in range(size)]) for x in range(size)]
         for i in range(size):
             for j, value in enumerate(apply(f, matrix, [columns[x][i] for x in range(size)])):
                 f.store(value, f.gep(v, (i * size + j) * stride, left))
@@ -377,7 +404,7 @@ def _after(
 
     `ragged`: of the last block only the lanes that are channels.
     """
-    tile, stride = schedule.tile, _strides(problem, tiles)[1]
+    tile, stride = schedule.tile, _strides(problem, tiles, group)[1]
     out, form, sums = problem.out, _filtering(problem, tile), _sums(problem)
     places = {"out": out.place(), **{f"x{i}": place for i, place in enumerate(tail.operands)}}
     f = _leaf(name, target, ["m", *places])
