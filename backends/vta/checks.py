@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from heddle.backends.vta.scalings import number
+from heddle.core.ir import dtype_name
 from heddle.core.pattern import Condition, Match, dtype
 from numpy.typing import NDArray
 
@@ -70,6 +71,8 @@ def weights_of(match: Match, axis: int, groups: int = 1) -> Weights | str:
         return "w is computed, takes a constant"
     if scale is None:
         return "w_scale is computed, takes a constant"
+    if not _is_whole(stored):
+        return f"w is {dtype_name(stored.dtype)}, takes integers of eight bits or fewer"
     channels = stored.shape[axis]
     values = np.moveaxis(stored, axis, 0)
     for name, array in (("w_scale", scale), ("w_zero_point", zero)):
@@ -95,6 +98,10 @@ def weights_of(match: Match, axis: int, groups: int = 1) -> Weights | str:
     return Weights(parts.reshape(channels * groups, *parts.shape[2:]), np.tile(each, groups))
 
 
+def _is_whole(array: NDArray[Any]) -> bool:
+    return dtype_name(array.dtype).lstrip("u").startswith("int")
+
+
 def bias_of(match: Match, weights: Weights) -> NDArray[np.int64] | str:
     """What the drain adds to each channel's sum of products, zero points included; or why it cannot."""
     values = weights.values.reshape(len(weights.values), -1)
@@ -103,6 +110,8 @@ def bias_of(match: Match, weights: Weights) -> NDArray[np.int64] | str:
     if stored is not None:
         if stored.shape[-1:] != (len(values),) or stored.size != len(values):
             return f"b has the shape {list(stored.shape)} for {len(values)} output channels"
+        if not _is_whole(stored):
+            return f"b is {dtype_name(stored.dtype)}, takes int32"
         real = stored.reshape(-1).astype(np.float64)
         step = number(match, "x_scale", 1.0) * weights.scales
         zero, unit = match.array("b_zero_point"), match.array("b_scale")

@@ -6,7 +6,8 @@ from functools import cache
 from inspect import Parameter, Signature
 from typing import Any
 
-from heddle.backends.vta.checks import activations, scalar, weighted
+from heddle.backends.vta.checks import Where, activations, scalar, weighted
+from heddle.backends.vta.geometry import count_of, elements_seen
 from heddle.backends.vta.movement import movements
 from heddle.core.ir import Value
 from heddle.core.pattern import (
@@ -128,12 +129,24 @@ def matmul_of_two(x: Any, z: Any) -> Any:
 # -- pooling -------------------------------------------------------------------------------------------------------
 
 
-@pattern("max_pool", conditions=[*activations("x"), rank("x").among(3, 4)], where=scalar("x", "y"))
+def _sees_something(*names: str) -> Where:
+    """Refuses windows that lie in the padding as a whole, whose greatest element is nothing."""
+    scales = scalar(*names)
+
+    def every_window_sees_something(match: Match) -> str | None:
+        if reason := scales(match):
+            return reason
+        return None if elements_seen(match).all() else "a window lies wholly in the padding, takes narrower pads"
+
+    return every_window_sees_something
+
+
+@pattern("max_pool", conditions=[*activations("x"), rank("x").among(3, 4)], where=_sees_something("x", "y"))
 def max_pool(x: Any) -> Any:
     return quantize(ops.MaxPool(dequantize(x), label="pool"))
 
 
-@pattern("integer_max_pool", conditions=[*activations("x"), rank("x").among(3, 4)], where=scalar("x"))
+@pattern("integer_max_pool", conditions=[*activations("x"), rank("x").among(3, 4)], where=_sees_something("x"))
 def integer_max_pool(x: Any) -> Any:
     return ops.MaxPool(x, label="pool")
 
@@ -142,13 +155,8 @@ def _counts_alike(match: Match) -> str | None:
     """Refuses averages over windows of different sizes: the drain has one multiplier for a channel."""
     if reason := scalar("x", "y")(match):
         return reason
-    pads = match.attr("pool", "pads") or ()
-    if any(pads) and not match.attr("pool", "count_include_pad"):
-        return "count_include_pad is 0 with padding, takes 1: averages would count fewer values at the border"
-    if match.attr("pool", "ceil_mode"):
-        return "ceil_mode is 1, takes 0: the last averages would count fewer values"
-    if match.attr("pool", "auto_pad") not in ("NOTSET", "VALID", None):
-        return f"auto_pad is {match.attr('pool', 'auto_pad')!r}, takes explicit pads"
+    if count_of(match) is None:
+        return "averages at the border count fewer elements, takes count_include_pad=1 and ceil_mode=0, or no padding"
     return None
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from heddle.backends.vta.checks import Weights, bias_of, weights_of
+from heddle.backends.vta.geometry import count_of, pool_window, taken, window_of
 from heddle.backends.vta.joins import fuse_sums
 from heddle.backends.vta.layers import (
     Concat,
@@ -78,7 +79,7 @@ def _conv(lowering: Lowering, match: Match) -> Iterator[Layer]:
     values = _square(weights.values)
     yield Conv(
         y.name, x, y, values, _weighted(match, weights, x, y), groups=int(node.attrs.get("group", 1)),
-        **_window(node.attrs, values.shape[2:], x),
+        **taken(window_of(node, match["x"], weights.values.shape[2:])),
     )  # fmt: skip
 
 
@@ -86,23 +87,6 @@ def _two(values: Sequence[int] | None, one: int = 1) -> tuple[int, int]:
     """A number for each of two dimensions; of one dimension, it is the second."""
     given = tuple(values or ())
     return (one, one) if not given else (one, given[0]) if len(given) == 1 else (given[0], given[1])
-
-
-def _window(attrs: Mapping[str, Any], kernel: Sequence[int], x: Tensor) -> dict[str, Any]:
-    """Strides, pads and dilations of a window over two dimensions."""
-    strides, dilations = _two(attrs.get("strides")), _two(attrs.get("dilations"))
-    pads = tuple(attrs.get("pads") or ())
-    if len(pads) == 2:
-        pads = (0, pads[0], 0, pads[1])
-    auto = attrs.get("auto_pad", "NOTSET")
-    if auto in ("SAME_UPPER", "SAME_LOWER"):
-        totals = [
-            max((-(-size // s) - 1) * s + (k - 1) * d + 1 - size, 0)
-            for size, s, k, d in zip((x.height, x.width), strides, kernel, dilations, strict=True)
-        ]
-        less, more = [t // 2 for t in totals], [t - t // 2 for t in totals]
-        pads = (*less, *more) if auto == "SAME_UPPER" else (*more, *less)
-    return {"strides": strides, "dilations": dilations, "pads": pads or (0, 0, 0, 0)}
 
 
 def _conv_transpose(lowering: Lowering, match: Match) -> Iterator[Layer]:
@@ -178,18 +162,23 @@ def _full_lanes(lowering: Lowering, match: Match) -> View:
 
 def _pool(lowering: Lowering, match: Match) -> Iterator[Layer]:
     x, y = lowering.read(match, "x", 1), lowering.write(match, 1)
-    maximum = match.pattern.name in ("max_pool", "integer_max_pool")
-    node = match.node("pool")
-    assert node is not None
-    if match.pattern.name.endswith("global_average_pool"):
-        kernel = (x.height, x.width)
-        window: dict[str, Any] = {}
-    else:
-        kernel = _two(node.attrs["kernel_shape"])
-        window = _window(node.attrs, kernel, x)
-    count = 1 if maximum else kernel[0] * kernel[1]
+    window = pool_window(match)
+    rows, columns = window.kernel
+    if match.pattern.name in ("max_pool", "integer_max_pool"):
+        drain = uniform(match, y, x.scale / y.scale, -x.zero_point)
+        yield Pool(y.name, x, y, "max", (rows, columns), drain, **taken(window))
+        return
+    count = count_of(match)
+    assert count is not None, "the pattern has checked this"
+    drain = uniform(match, y, x.scale / y.scale / count, -x.zero_point * rows * columns)
+    yield Pool(y.name, x, y, "sum", (rows, columns), drain, **taken(window))
+
+
+def _global_pool(lowering: Lowering, match: Match) -> Iterator[Layer]:
+    x, y = lowering.read(match, "x", 1), lowering.write(match, 1)
+    count = x.height * x.width
     drain = uniform(match, y, x.scale / y.scale / count, -x.zero_point * count)
-    yield Pool(y.name, x, y, "max" if maximum else "sum", kernel, drain, **window)
+    yield Pool(y.name, x, y, "sum", (x.height, x.width), drain)
 
 
 # -- element by element --------------------------------------------------------------------------------------------
@@ -325,8 +314,8 @@ RULES: Mapping[str, Rule] = {
     "integer_max_pool": _pool,
     "average_pool": _pool,
     "qlinear_average_pool": _pool,
-    "global_average_pool": _pool,
-    "qlinear_global_average_pool": _pool,
+    "global_average_pool": _global_pool,
+    "qlinear_global_average_pool": _global_pool,
     "add": _add,
     "qlinear_add": _add,
     "mul": _mul,
@@ -370,7 +359,7 @@ def preferences(lanes: int, matches: Sequence[Match]) -> dict[Value, int]:
         operands = [value for value in match.body.inputs if value.dtype in (np.int8, np.uint8)]
         for value in operands:
             channel: int | None
-            if rule in (_conv, _conv_transpose, _pool):
+            if rule in (_conv, _conv_transpose, _pool, _global_pool):
                 channel = 1
             elif rule is _dense:
                 channel = last(value)

@@ -191,6 +191,18 @@ OPERATORS = {
     "max pool, ceil": lambda net: unary(net, [1, 5, 8, 8], "MaxPool", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1),
     "max pool of one dimension": lambda net: unary(net, [2, 5, 9], "MaxPool", kernel_shape=[3]),
     "average pool": lambda net: unary(net, [2, 5, 9, 8], "AveragePool", kernel_shape=[3, 2], strides=[2, 2]),
+    "max pool, auto_pad": lambda net: unary(
+        net, [1, 5, 9, 8], "MaxPool", kernel_shape=[3, 2], strides=[2, 2], auto_pad="SAME_LOWER"
+    ),
+    "average pool, counting padding": lambda net: unary(
+        net, [1, 5, 9, 8], "AveragePool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], count_include_pad=1
+    ),
+    "average pool, ceil without a rest": lambda net: unary(
+        net, [1, 5, 9, 9], "AveragePool", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1
+    ),
+    "average pool of the same": lambda net: unary(
+        net, [1, 5, 8, 8], "AveragePool", kernel_shape=[2, 2], strides=[2, 2], auto_pad="SAME_UPPER"
+    ),
     "average pool of one dimension": lambda net: unary(net, [2, 5, 9], "AveragePool", kernel_shape=[4]),
     "global average pool": lambda net: unary(net, [2, 40, 9, 8], "GlobalAveragePool"),
     "relu": lambda net: unary(net, [2, 5, 9, 8], "Relu"),

@@ -9,7 +9,7 @@ from heddle.core.frontend import import_model
 from heddle.core.pattern import find
 from onnx import ModelProto, numpy_helper
 
-from tests.backends.vta.test_operators import Net
+from tests.backends.vta.test_operators import Net, unary
 
 
 def reasons(model: ModelProto) -> list[str]:
@@ -31,6 +31,11 @@ def with_constant(model: ModelProto, name: str, array: np.ndarray) -> ModelProto
     return model
 
 
+def pool(op: str, **attributes: object) -> ModelProto:
+    return unary(Net(unsigned=True), [1, 3, 6, 6], op, **attributes)
+
+
+BORDER = "averages at the border count fewer elements, takes count_include_pad=1 and ceil_mode=0, or no padding"
 FINE = with_constant(gemm(np.arange(4, dtype=np.int32)), "y_scale", np.float32(1e-6))
 
 
@@ -41,8 +46,12 @@ FINE = with_constant(gemm(np.arange(4, dtype=np.int32)), "y_scale", np.float32(1
         (gemm(np.zeros(1, np.int32)), "b has the shape [1] for 4 output channels"),
         (FINE, "b as a multiple of x_scale * w_scale is 72 quanta of the result off, takes 0.5 at most"),
         (gemm(np.full(4, 2**31 - 1, np.int32), 0.01), "the sum of the products and b do not fit 32 bits"),
+        (pool("MaxPool", kernel_shape=[1, 2], pads=[1, 1, 1, 1]),
+         "a window lies wholly in the padding, takes narrower pads"),
+        (pool("AveragePool", kernel_shape=[3, 3], pads=[1, 1, 1, 1]), BORDER),
+        (pool("AveragePool", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1), BORDER),
     ],
-    ids=["bias of rows", "one bias", "too coarse", "too great a bias"],
-)
+    ids=["bias of rows", "one bias", "too coarse", "too great a bias", "only padding", "less at the border", "a rest"],
+)  # fmt: skip
 def test_refused(model: ModelProto, reason: str) -> None:
     assert reason in reasons(model)

