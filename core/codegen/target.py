@@ -8,6 +8,7 @@ from functools import cache
 
 import llvmlite.binding as llvm
 from heddle.core.errors import BackendError
+from heddle.core.runtime import cpu
 
 SSE2 = ("64bit", "cmov", "cx8", "fxsr", "mmx", "sse", "sse2")
 AVX2 = (
@@ -139,6 +140,8 @@ def host() -> Target:
             f"host: {triple} is neither x86-64 nor AArch64, and no code generation target is set up for it"
         )
     features = tuple(name for name, present in llvm.get_host_cpu_features().items() if present)
+    if "amx-tile" in features and not cpu.permits_tiles():
+        features = tuple(name for name in features if not name.startswith("amx-"))
     return Target(
         triple,
         llvm.get_host_cpu_name(),

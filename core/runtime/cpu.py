@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
 import re
 from collections.abc import Iterable
@@ -30,6 +31,10 @@ _UNLISTED = frozenset({"shstk"})
 """Features that kernels hide from the list though the processor has them, and that code does not depend on."""
 
 
+_ARCH_PRCTL, _REQUEST, _TILE_DATA = 158, 0x1023, 18
+"""The system call, ARCH_REQ_XCOMP_PERM, and the number of the tiles' state (Linux, arch/x86, xstate)."""
+
+
 @cache
 def features() -> frozenset[str] | None:
     """The processor's features as the kernel lists them, without punctuation; None where there is no such list."""
@@ -47,6 +52,20 @@ def missing(wanted: Iterable[str]) -> list[str]:
     if have is None:
         return []
     return [name for name in wanted if name not in _UNLISTED and _plain(_KERNEL_NAMES.get(name, name)) not in have]
+
+
+@cache
+def permits_tiles() -> bool:
+    """Ask the kernel to let this process use matrix tiles, which it saves only for those that have asked; its answer.
+
+    Without that leave the first instruction of theirs ends the process.
+    """
+    if machine() != "x86_64":
+        return False
+    try:
+        return bool(ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST, _TILE_DATA) == 0)
+    except (OSError, AttributeError):
+        return False
 
 
 def machine() -> str:

@@ -214,6 +214,11 @@ def _check_machine(artifact: Artifact) -> None:
             f"{artifact.backend}: the code needs {', '.join(lacking)}, which this processor lacks;"
             " compile it on this machine or for an older one"
         )
+    if isinstance(features, list) and "amx-tile" in features and not cpu.permits_tiles():
+        raise ArtifactError(
+            f"{artifact.backend}: the code needs matrix tiles, and the kernel does not let this process use them;"
+            " compile it for avx512"
+        )
 
 
 def _memory(buffer: Buffer) -> NDArray[np.uint8]:

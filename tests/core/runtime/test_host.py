@@ -114,6 +114,17 @@ def test_code_for_another_machine(make, monkeypatch):
         HostDevice().load(make.c("a", "b", "", meta={"machine": "pdp11"}))
 
 
+def test_tiles_that_the_kernel_does_not_grant(make, monkeypatch):
+    monkeypatch.setattr(cpu, "missing", lambda features: [])
+    monkeypatch.setattr(cpu, "permits_tiles", lambda: False)
+    with pytest.raises(ArtifactError) as caught:
+        HostDevice().load(make.c("a", "b", "", meta={"features": ["amx-tile"]}))
+    assert str(caught.value) == (
+        "host backend: the code needs matrix tiles, and the kernel does not let this process use them;"
+        " compile it for avx512"
+    )
+
+
 def test_every_feature_that_llvm_sees_is_found():
     llvm = pytest.importorskip("llvmlite.binding")
     if cpu.features() is None:
