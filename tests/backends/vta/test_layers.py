@@ -256,18 +256,6 @@ def test_products(layer: MatMul | Turn, config: Config, seed: int) -> None:
     check(config, layer, seed)
 
 
-@pytest.mark.long
-@pytest.mark.timeout(7200)
-@campaign(5000)
-@given(
-    layer=st.one_of(convolutions(), pools(), maps(), concats(), products()),
-    config=st.sampled_from(TILED),
-    seed=st.integers(0, 2**32 - 1),
-)
-def test_five_thousand_layers(layer: Layer, config: Config, seed: int) -> None:
-    check(config, layer, seed)
-
-
 def test_scaled_is_the_nearest() -> None:
     assert scaled(1.0) == (1073741824, 30)
     assert scaled(2.0**-40) == (1 << 23, 63)
