@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from onnx import ModelProto
 
@@ -23,7 +23,7 @@ from heddle.core.runtime.executable import TIMEOUT, Executable, Program
 from heddle.core.runtime.schedule import Schedule, Step
 from heddle.core.runtime.specs import TensorSpec
 from heddle.courses import Courses, spec, tensor_spec
-from heddle.outline import Outline, outline
+from heddle.outline import Outline, PartAccount, outline
 from heddle.partition import Demands, Explanation, Plan
 from heddle.partition import explain as explanation
 from heddle.partition import plan as partition
@@ -53,6 +53,7 @@ def compile(
     timeout: float | None = TIMEOUT,
     threads: int | None = None,
     progress: Progress | None = None,
+    decisions: Decisions | None = None,
 ) -> Executable:
     """Compile a model (a path, its bytes or a ModelProto) across backends, the most wanted first.
 
@@ -63,21 +64,20 @@ def compile(
     code for every region, which answers when a device fails. `keep` names values inside the model to give out as
     further outputs. `devices` gives open devices or their options by name, and `timeout` is the most seconds that a
     step may run on one. `threads` of the host work on each call, one by default: it is the option `threads` of the
-    device `host`, and no part of what is compiled. `progress` is told what is being done.
+    device `host`, and no part of what is compiled. `progress` is told what is being done; `decisions` is filled with
+    the plans, for whoever wants them explained.
 
     ModelError when the model is unsound or has operators that Heddle lacks; RefusedError when a node has no place;
     BackendError when a backend fails.
     """
     if on_fault not in (None, HOST):
         raise HeddleError(f"compile: on_fault is {on_fault!r}, it is None or {HOST!r}")
-    job = _Job(
-        model,
-        open_backends(backends, options),
-        place,
-        _demands(demands, strict),
-        on_fault == HOST,
-        tuple(keep),
-        progress,
+    job = replace(
+        _job(model, backends, place=place, strict=strict, demands=demands, options=options),
+        survive=on_fault == HOST,
+        keep=tuple(keep),
+        progress=progress,
+        decisions=decisions,
     )
     graph = job.graph(shapes)
     inputs, outputs = tuple(map(spec, graph.inputs)), tuple(map(spec, graph.outputs))
@@ -95,49 +95,89 @@ def compile(
     )
 
 
+class Asked(TypedDict, total=False):
+    """How parts are to be given to backends, as `compile` takes it."""
+
+    place: str
+    strict: bool
+    demands: Demands | None
+    options: Options | None
+
+
 def plan(
     model: Source,
     backends: Sequence[str | Backend] = (HOST,),
     shapes: Shapes | None = None,
-    *,
-    place: str = "order",
-    strict: bool = False,
-    demands: Demands | None = None,
-    options: Options | None = None,
-) -> Plan:
+    **asked: Unpack[Asked],
+) -> Plan | Outline:
     """Which backend would compute which part of a model; takes what `compile` takes.
 
-    HeddleError for a model that is compiled part by part: it has a plan for each part, which `explain` tells.
+    Of a model that is compiled part by part, the outline: its stages, and the plan of each part that is known
+    beforehand.
     """
-    job = _Job(model, open_backends(backends, options), place, _demands(demands, strict))
+    job = _job(model, backends, **asked)
     graph, stages = job.staged(job.graph(shapes))
-    if stages:
-        raise HeddleError(
-            f"plan: {graph.name or 'the model'} is compiled part by part, in {len(stages)} stages, since some of it is"
-            " only known when it runs; `heddle explain` shows them"
-        )
-    return job.placed(graph)
+    if not stages:
+        return job.placed(graph)
+    return outline(stages, prepared, lambda part: None if part.waits else job.within(part.body).planned(part.body))
 
 
 def explain(
     model: Source,
     backends: Sequence[str | Backend] = (HOST,),
     shapes: Shapes | None = None,
-    *,
-    place: str = "order",
-    strict: bool = False,
-    demands: Demands | None = None,
-    options: Options | None = None,
+    **asked: Unpack[Asked],
 ) -> Explanation | Outline:
-    """Where each node would run and why, what blocks it elsewhere, what would help most; takes what `plan` takes.
+    """Where each node would run and why, what blocks it elsewhere, what would help most; takes what `compile` takes.
 
     Of a model that is compiled part by part, the outline: its stages, and this for each part that is known beforehand.
     """
-    job = _Job(model, open_backends(backends, options), place, _demands(demands, strict))
+    job = _job(model, backends, **asked)
     graph, stages = job.staged(job.graph(shapes))
     if not stages:
-        return explanation(job.placed(graph), job.backends, job.demands)
-    return outline(stages, job.prepared, job.part_explained)
+        return job.explained(job.placed(graph))
+
+    def told(part: PartAccount) -> Explanation | None:
+        if part.waits:
+            return None
+        inner = job.within(part.body)
+        return inner.explained(inner.planned(part.body))
+
+    return outline(stages, prepared, told)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A plan that was compiled, the part that it is of (nothing of a whole model), and the schedule that came of it."""
+
+    part: str
+    plan: Plan
+    schedule: Schedule
+
+
+@dataclass(eq=False)
+class Decisions:
+    """What is decided while a model is compiled, and later, when parts of it are: its stages, and every plan."""
+
+    stages: tuple[Stage, ...] = ()
+    made: list[Made] = field(default_factory=list)
+
+    def explanation(self, backends: Sequence[Backend], demands: Demands | None = None) -> Explanation | Outline:
+        """What `explain` tells, of the plans that were compiled first; nothing is planned anew."""
+        demands = Demands() if demands is None else demands
+        first: dict[str, Plan] = {}
+        for each in self.made:
+            first.setdefault(each.part, each.plan)
+        told = {
+            name: explanation(found, backends, demands.within(found.inline()) if name else demands)
+            for name, found in first.items()
+        }
+        return outline(self.stages, prepared, lambda part: told.get(part.name)) if self.stages else told[""]
+
+
+def prepared(graph: Graph) -> Graph:
+    """A graph, or the body of control flow, after what it goes through before it is cut into stages."""
+    return optimize(graph, outline_passes())
 
 
 def open_backends(backends: Sequence[str | Backend], options: Options | None = None) -> tuple[Backend, ...]:
@@ -161,9 +201,17 @@ def _announce_run(executable: Executable, seconds: float) -> None:
     plugins().announce("heddle_run_done", executable=executable, seconds=seconds)
 
 
-def _demands(given: Demands | None, strict: bool) -> Demands:
-    demands = given or Demands()
-    return replace(demands, strict=True) if strict else demands
+def _job(
+    model: Source,
+    backends: Sequence[str | Backend],
+    *,
+    place: str = "order",
+    strict: bool = False,
+    demands: Demands | None = None,
+    options: Options | None = None,
+) -> _Job:
+    limits = demands or Demands()
+    return _Job(model, open_backends(backends, options), place, replace(limits, strict=True) if strict else limits)
 
 
 def _operators(pattern: Pattern) -> set[str]:
@@ -188,6 +236,7 @@ class _Job:
     survive: bool = False
     keep: tuple[str, ...] = ()
     progress: Progress | None = field(default=None, compare=False)
+    decisions: Decisions | None = field(default=None, compare=False)
 
     def graph(self, shapes: Shapes | None) -> Graph:
         """The model as it was written, with these input shapes."""
@@ -211,8 +260,10 @@ class _Job:
         graph, stages = self.staged(graph)
         if not stages:
             return self._schedule(graph)
+        if self.decisions is not None:
+            self.decisions.stages = stages
         self.demands.check(graph, self.backends)
-        return Courses(self.prepared, self._part).course(graph, stages)
+        return Courses(prepared, self._part).course(graph, stages)
 
     def staged(self, graph: Graph) -> tuple[Graph, tuple[Stage, ...]]:
         """The graph after its passes, and its stages: none where it is compiled at once."""
@@ -220,13 +271,9 @@ class _Job:
             graph = self._optimised(graph)
             if self._is_whole(graph):
                 return graph, ()
-        graph = self.prepared(graph)
+        graph = prepared(graph)
         stages = cut(graph)
         return (self._optimised(graph), ()) if is_whole(stages) else (graph, stages)
-
-    def prepared(self, graph: Graph) -> Graph:
-        """A graph, or the body of control flow, after what it goes through before it is cut."""
-        return optimize(graph, outline_passes())
 
     def placed(self, graph: Graph) -> Plan:
         """Where each node runs, of a graph that has been through all passes."""
@@ -235,15 +282,22 @@ class _Job:
         plugins().announce("heddle_plan_done", plan=made)
         return made
 
-    def part_explained(self, graph: Graph) -> Explanation:
-        """The explanation of one part."""
-        job = replace(self, demands=self.demands.within(graph))
-        return explanation(job.placed(job._optimised(graph)), job.backends, job.demands)
+    def planned(self, graph: Graph) -> Plan:
+        """Where each node of a part runs."""
+        return self.placed(self._optimised(graph))
 
-    def _part(self, graph: Graph) -> Schedule:
+    def explained(self, made: Plan) -> Explanation:
+        """The explanation of a plan."""
+        return explanation(made, self.backends, self.demands)
+
+    def within(self, graph: Graph) -> _Job:
+        """The same of one part alone: the demands on its nodes."""
+        return replace(self, demands=self.demands.within(graph))
+
+    def _part(self, graph: Graph, name: str) -> Schedule:
         """One part compiled, under what the demands say of its nodes."""
-        job = replace(self, demands=self.demands.within(graph))
-        return job._schedule(job._optimised(graph))
+        job = self.within(graph)
+        return job._schedule(job._optimised(graph), name)
 
     def _is_whole(self, graph: Graph) -> bool:
         return is_whole(cut(graph)) and not any(node.op in COUNTED for node in graph.nodes)
@@ -256,21 +310,25 @@ class _Job:
             graph = run_passes(backend, Phase.BEFORE_PARTITION, graph)
         return graph
 
-    def _schedule(self, graph: Graph) -> Schedule:
-        """A graph that has been through all passes, compiled region by region."""
+    def _schedule(self, graph: Graph, part: str = "") -> Schedule:
+        """A graph that has been through all passes, compiled region by region; the steps are named after the part."""
         made = self.placed(graph)
         steps = []
         for done, region in enumerate(made.regions):
             self._tell("compile", done, len(made.regions))
-            steps.append(_calibrated(self._step(region), made.calibration if self.place != "order" else ""))
+            step = _calibrated(self._step(region), made.calibration if self.place != "order" else "")
+            steps.append(replace(step, name=f"{part}.{step.name}") if part else step)
         self._tell("compile", len(steps), len(steps))
-        return Schedule(
+        schedule = Schedule(
             tuple(map(tensor_spec, made.inputs)),
             tuple(map(tensor_spec, made.outputs)),
             tuple(value.name for value in made.outputs),
             tuple(steps),
             {value.name: array for value, array in made.constants.items()},
         )
+        if self.decisions is not None:
+            self.decisions.made.append(Made(part, made, schedule))
+        return schedule
 
     def _step(self, region: Region) -> Step:
         backend = next(backend for backend in self.backends if backend.name == region.backend)

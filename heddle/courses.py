@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
@@ -43,10 +43,13 @@ def _spec(name: str, type: Type) -> Spec:
 
 @dataclass(frozen=True)
 class Courses:
-    """Makes courses. `prepare` is what a body goes through before it is cut, `compile` makes a schedule of a graph."""
+    """Makes courses: `prepare` is what a body goes through before it is cut, `compile` makes a schedule of a part.
+
+    It is given the part's graph and its name, which begins with what it lies in.
+    """
 
     prepare: Callable[[Graph], Graph]
-    compile: Callable[[Graph], Schedule]
+    compile: Callable[[Graph, str], Schedule]
 
     def course(self, graph: Graph, stages: Sequence[Stage], label: str = "") -> Course:
         """The course of a graph that is cut into stages; parts that need no value and no shape are compiled now."""
@@ -66,9 +69,7 @@ class Courses:
         body, name = segment.body, label + segment.body.name
 
         def specialise(case: Case) -> Schedule:
-            schedule = self.compile(_typed(body, case))
-            steps = tuple(replace(step, name=f"{name}.{step.name}") for step in schedule.steps)
-            return replace(schedule, steps=steps)
+            return self.compile(_typed(body, case), name)
 
         part = Part(
             name,
@@ -91,13 +92,18 @@ class Courses:
             tuple(None if value is None else value.name for value in node.inputs),
             tuple(None if value is None else value.name for value in node.outputs),
             {name: attr for name, attr in attrs.items() if not isinstance(attr, Graph)},
-            {name: self._body(body, f"{label}{node.results[0].name}.{name}.") for name, body in node.graphs.items()},
+            {name: self._body(body, inner_label(label, node, name)) for name, body in node.graphs.items()},
             node.name,
         )
 
     def _body(self, body: Graph, label: str) -> Course:
         prepared = self.prepare(body)
         return self.course(prepared, cut(prepared), label)
+
+
+def inner_label(label: str, node: Node, attribute: str) -> str:
+    """What the names of the parts of a body begin with, from that of what its node lies in."""
+    return f"{label}{node.results[0].name}.{attribute}."
 
 
 def _typed(body: Graph, case: Case) -> Graph:

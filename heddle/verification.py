@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import onnx
@@ -13,20 +13,18 @@ from numpy.typing import NDArray
 
 from heddle.alone import Devices, step_alone
 from heddle.commands.random_inputs import random_inputs
-from heddle.compiler import HOST, Options, Shapes, Source, compile, open_backends, plan
+from heddle.commands.values import gathered
+from heddle.compiler import HOST, Asked, Decisions, Shapes, Source, compile, open_backends
 from heddle.core.errors import HeddleError
 from heddle.core.frontend.export import export_model
 from heddle.core.interpret import evaluate
-from heddle.core.ir import Graph, Value
+from heddle.core.ir import Graph
 from heddle.core.pattern import subgraph
 from heddle.core.plugin import Backend, Region, Tolerance
 from heddle.core.runtime.executable import Executable
-from heddle.core.runtime.schedule import Step
-from heddle.courses import tensor_spec
-from heddle.partition import Demands
+from heddle.core.runtime.schedule import Schedule, Step
+from heddle.partition import Plan
 from heddle.testing.compare import differences
-
-Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -67,44 +65,65 @@ class Verification:
 def verify(
     model: Source,
     backends: Sequence[str | Backend] = (HOST,),
-    inputs: Arrays | None = None,
+    inputs: Mapping[str, Any] | None = None,
     shapes: Shapes | None = None,
     *,
-    place: str = "order",
-    demands: Demands | None = None,
-    options: Options | None = None,
     devices: Devices | None = None,
     folder: Path | None = None,
     seed: int = 0,
+    **asked: Unpack[Asked],
 ) -> Verification:
     """Run each region of a model on its device with the inputs that the reference computes, and compare.
 
     Integers must be equal and floats within the tolerance of each region's backend. `inputs` are made up from `seed`
-    where they are not given; what differs is written to `folder`, as an ONNX model with its inputs beside it.
+    where they are not given; what differs is written to `folder`, as an ONNX model with its inputs beside it. Of a
+    model that is compiled part by part, each part is held to the reference as often as it is compiled: for each set of
+    shapes and values that reaches it. `asked` is how `compile` is to place parts.
     """
-    opened = open_backends(backends, options)
-    made = plan(model, opened, shapes, place=place, demands=demands)
-    executable = compile(model, opened, shapes, place=place, demands=demands, devices=devices)
-    if not executable.schedules:
-        raise HeddleError("verify: the shapes of the inputs are open; fix them with `shapes` (--shape)")
-    whole = made.inline()
-    given = _made_up(whole.inputs, seed) if inputs is None else inputs
-    known: dict[str, Any] = {value.name: array for value, array in whole.constants.items()}
-    known |= {value.name: given[value.name] for value in whole.inputs}
-    with np.errstate(all="ignore"):
-        evaluate(whole, given, lambda value, result: known.__setitem__(value.name, result))
-    by_name = {backend.name: backend for backend in opened}
-    steps = {step.name: step for step in executable.schedules[0].steps}
-    examined = _Examined(known, devices or {}, folder)
-    with executable:
-        return Verification(
-            tuple(examined.region(region, steps[region.name], by_name[region.backend]) for region in made.regions)
-        )
+    opened = open_backends(backends, asked.pop("options", None))
+    decisions = Decisions()
+    with compile(model, opened, shapes, devices=devices, decisions=decisions, **asked) as executable:
+        given = random_inputs(executable.inputs, seed) if inputs is None else gathered(executable.inputs, inputs)
+        reference = _Reference(decisions, opened, devices or {}, folder)
+        executable.through(reference, **given)
+    return Verification(tuple(reference.verdicts))
+
+
+class _Reference:
+    """Runs schedules by the reference, and holds the regions of each to it, the first time that it comes by."""
+
+    def __init__(
+        self, decisions: Decisions, backends: Sequence[Backend], devices: Devices, folder: Path | None
+    ) -> None:
+        self.verdicts: list[Verdict] = []
+        self._decisions, self._devices, self._folder = decisions, devices, folder
+        self._backends = {backend.name: backend for backend in backends}
+        self._plans: dict[int, Plan] = {}
+
+    def compute(self, schedule: Schedule, arrays: Sequence[NDArray[Any]]) -> Sequence[NDArray[Any]]:
+        """What the graph of a schedule computes of these arrays."""
+        new = id(schedule) not in self._plans
+        if new:
+            self._plans.update((id(made.schedule), made.plan) for made in self._decisions.made)
+        plan = self._plans[id(schedule)]
+        whole = plan.inline()
+        known: dict[str, Any] = {value.name: array for value, array in whole.constants.items()}
+        known |= {value.name: array for value, array in zip(whole.inputs, arrays, strict=True)}
+        with np.errstate(all="ignore"):
+            evaluate(whole, arrays, lambda value, result: known.__setitem__(value.name, result))
+        if new:
+            examined = _Examined(known, self._devices, self._folder)
+            for region, step in zip(plan.regions, schedule.steps, strict=True):
+                self.verdicts.append(examined.region(region, step, self._backends[region.backend]))
+        return [np.asarray(known[name]) for name in schedule.results]
+
+    def forget(self, schedule: Schedule) -> None:
+        """A schedule that is given up stays known: what it was compiled for may come again."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Examined:
-    """The reference's value of everything in the model, and where to run parts of it."""
+    """The reference's value of everything in a graph, and where to run parts of it."""
 
     known: Mapping[str, Any]
     devices: Devices
@@ -112,14 +131,14 @@ class _Examined:
 
     def region(self, region: Region, step: Step, backend: Backend) -> Verdict:
         names = tuple(dict.fromkeys(node.name for node in region.body.nodes if node.name))
-        difference = self._step(region, step, backend.tolerance)
+        difference = self._step(step, backend.tolerance)
         if not difference:
-            return Verdict(region.name, region.backend, names)
+            return Verdict(step.name, region.backend, names)
         part, node = self._smallest(region, backend)
-        model = self._write(part, region.name)
-        return Verdict(region.name, region.backend, names, difference, node, model)
+        model = self._write(part, step.name)
+        return Verdict(step.name, region.backend, names, difference, node, model)
 
-    def _step(self, region: Region, step: Step, tolerance: Tolerance) -> str:
+    def _step(self, step: Step, tolerance: Tolerance) -> str:
         """What differs when the region's own artifact runs alone."""
         with step_alone(step, self.devices) as alone:
             return self._differs(alone, step.inputs, step.outputs, tolerance)
@@ -164,7 +183,3 @@ class _Examined:
         onnx.save(export_model(part), path)
         np.savez(path.with_suffix(".npz"), **{value.name: self.known[value.name] for value in part.inputs})
         return str(path)
-
-
-def _made_up(values: Sequence[Value], seed: int) -> dict[str, NDArray[Any]]:
-    return random_inputs([tensor_spec(value) for value in values], seed)

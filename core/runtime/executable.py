@@ -188,8 +188,7 @@ class Executable:
         Of a value inside a loop, the last one.
         """
         seen: dict[str, Array] = {}
-        values = bind_inputs(self.inputs, args, named)
-        outputs = self._run(self._program(values), values, Watched(self._engine, seen.__setitem__))
+        outputs = self.through(Watched(self._engine, seen.__setitem__), *args, **named)
         return seen | dict(outputs.items())
 
     def profile(self, *args: Any, repeat: Any = 1, **named: Any) -> Profile:
@@ -204,6 +203,11 @@ class Executable:
             calls.append(time.monotonic() - start)
             steps += [step.since(begin) for step in sorted(watched.times, key=lambda step: step.start)]
         return Profile(tuple(calls), tuple(steps))
+
+    def through(self, machine: Machine, *args: Any, **named: Any) -> Outputs:
+        """The outputs of these inputs when `machine` runs the schedules that they lead through."""
+        values = bind_inputs(self.inputs, args, named)
+        return self._run(self._program(values), values, machine)
 
     # -- how ----------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,6 +13,7 @@ from heddle.commands import arguments
 from heddle.commands.display import OUT, print_json, print_memory, print_regions, progress, size, write_page
 from heddle.commands.run import read_arrays
 from heddle.commands.values import gathered
+from heddle.compiler import Decisions, open_backends
 
 
 def command(
@@ -24,6 +25,7 @@ def command(
     place: arguments.Place = "order",
     set_: arguments.Settings = None,
     strict_math: arguments.StrictMath = False,
+    precision: arguments.Precision = None,
     pin: arguments.Pins = None,
     exclude: arguments.Exclusions = None,
     shape: arguments.ShapeTexts = None,
@@ -41,7 +43,8 @@ def command(
         list[str] | None, typer.Option(help="A value inside the model to give out as a further output.")
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(help="Write where each node runs, and why, as a page for a browser to this file.")
+        Path | None,
+        typer.Option(help="Write where each node runs, and why, as a page for a browser to this .html file."),
     ] = None,
     json: arguments.AsJson = False,
 ) -> None:
@@ -62,20 +65,20 @@ def command(
         heddle compile model.onnx --backends vta,host --report plan.html
     """
     start = time.perf_counter()
-    asked: dict[str, Any] = {
-        "backends": arguments.names(backends),
-        "shapes": arguments.shapes(shape),
-        "place": place,
-        "demands": arguments.demands(pin, exclude, strict),
-        "options": arguments.options(set_, strict_math),
-    }
+    opened = open_backends(arguments.names(backends), arguments.options(set_, strict_math, precision))
+    demands = arguments.demands(pin, exclude, strict)
+    decisions = Decisions()
     with progress(f"compiling {model.name}") as advance:
         executable = heddle.compile(
             model,
-            **asked,
+            opened,
+            arguments.shapes(shape),
+            place=place,
+            demands=demands,
             on_fault=on_fault,
             keep=tuple(keep or ()),
             progress=advance,
+            decisions=decisions,
         )
     if example is not None:
         executable(**gathered(executable.inputs, read_arrays(example)))
@@ -87,7 +90,7 @@ def command(
     target = output or model.with_suffix(".heddle")
     executable.save(target)
     if report is not None:
-        write_page(report, model, heddle.explain(model, **asked))
+        write_page(report, decisions.explanation(opened, demands))
     seconds, written = time.perf_counter() - start, target.stat().st_size
     # Only then is nothing to be opened to know it: other devices may be away while a model is compiled for them.
     on_host = all(step.artifact.device == "host" for schedule in executable.schedules for step in schedule.steps)

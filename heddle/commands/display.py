@@ -22,6 +22,7 @@ from heddle.core.frontend.export import export_regions
 from heddle.core.runtime.memory import MemoryUse
 from heddle.core.runtime.summary import Summary
 from heddle.outline import Outline
+from heddle.outline_page import outline_page
 from heddle.partition import Explanation, page
 
 OUT, ERR = Console(), Console(stderr=True)
@@ -111,22 +112,18 @@ def numbers(arrays: Iterable[tuple[str, NDArray[Any]]]) -> dict[str, dict[str, A
     return found
 
 
-def write_page(path: Path, model: Path, explanation: Explanation | Outline) -> None:
+def write_page(path: Path, explanation: Explanation | Outline) -> None:
     """Write the explanation of a model as one page for a browser."""
-    write_whole(path, page(_of_one_plan(model, explanation)))
+    write_whole(path, page(explanation) if isinstance(explanation, Explanation) else outline_page(explanation))
 
 
 def write_regions(path: Path, model: Path, explanation: Explanation | Outline) -> None:
     """Write an ONNX model whose nodes are the regions of a plan."""
-    plan = _of_one_plan(model, explanation).plan
+    if not isinstance(explanation, Explanation):
+        raise HeddleError(f"{model}: it is compiled part by part, and an ONNX model shows one plan; use --report")
+    plan = explanation.plan
     regions = [(region.backend, region.body) for region in plan.regions]
     write_whole(path, export_regions(plan.inline(), regions).SerializeToString())
-
-
-def _of_one_plan(model: Path, explanation: Explanation | Outline) -> Explanation:
-    if not isinstance(explanation, Explanation):
-        raise HeddleError(f"{model}: it is compiled part by part, and a file shows one plan; use heddle explain --json")
-    return explanation
 
 
 @contextmanager

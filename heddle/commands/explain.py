@@ -52,7 +52,7 @@ def command(
         options=arguments.settings(set_),
     )
     if report is not None:
-        write_page(report, model, explanation)
+        write_page(report, explanation)
     if onnx is not None:
         write_regions(onnx, model, explanation)
     if json:

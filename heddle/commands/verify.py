@@ -17,7 +17,9 @@ from heddle.verification import verify
 def command(
     model: arguments.Model,
     backends: arguments.Backends = "host",
-    inputs: Annotated[Path | None, typer.Option(help="A .npz file with an array for each input, by name.")] = None,
+    inputs: Annotated[
+        Path | None, typer.Option(help="A .npz file with an array for each input, by name, as for `heddle run`.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The seed of inputs that are made up.")] = 0,
     save: Annotated[Path, typer.Option(help="The folder for the parts that differ.")] = Path("verify"),
     place: arguments.Place = "order",
@@ -32,6 +34,9 @@ def command(
     json: arguments.AsJson = False,
 ) -> None:
     """Run each region on its device with the reference's inputs, and compare; the exit code is 1 when one differs.
+
+    Of a model that is compiled part by part, the regions of each part are compared, for the shapes and values that
+    reach it.
 
     Examples:
 

@@ -543,8 +543,30 @@ def test_compile_run_and_explain(tmp_path):
     assert "compiled when the elements of %s, seq<float32[*]>, are known" in told
     stages = json.loads(ran("explain", path, "--json"))["stages"]
     assert [bool(stage["explanation"]) for stage in stages] == [False, False, True, False, False]
-    refused = CliRunner().invoke(app, ["verify", str(path)])
-    assert refused.exit_code != 0
+    verdicts = json.loads(ran("verify", path, "--inputs", inputs, "--json"))
+    assert verdicts["ok"]
+    assert [each["region"] for each in verdicts["regions"]] == ["s.body.part0.host.0", "part0.host.0"]
+
+
+def test_a_report_of_parts_plans_nothing_anew(tmp_path, monkeypatch):
+    path, inputs, report = tmp_path / "m.onnx", tmp_path / "x.npz", tmp_path / "plan.html"
+    onnx.save(model(GATHERED), path)
+    np.savez(inputs, n=np.array(3), x=np.ones(2, F32))
+    plans, real = [], heddle.compiler.partition
+    monkeypatch.setattr(heddle.compiler, "partition", lambda *args: plans.append(real(*args)) or plans[-1])
+    ran("compile", path, "--example", inputs, "--report", report)
+    assert [len(made.order) for made in plans] == [2, 1]
+    page = report.read_text()
+    assert "compiled part by part: 2 parts in 5 stages" in page
+    assert page.count("<iframe") == len(plans)
+
+
+def test_plans_of_parts():
+    outlined = heddle.plan(model(BRANCHES))
+    assert len(outlined.plans) == len(outlined.regions) == 3
+    assert [stage.get("plan", {}).get("name") for stage in outlined.to_json()["stages"]] == [
+        "part0", None, "part0", "part0", None
+    ]  # fmt: skip
 
 
 def test_sequences_and_optionals_in_files(tmp_path):

@@ -64,6 +64,33 @@ def test_a_failing_device_is_a_difference():
     assert "the batch is too large" in found.first.difference
 
 
+LOOP = """
+<ir_version: 9, opset_import: ["" : 19]>
+m (int64 n, float[2] x) => (float[] y) <bool yes = {1}> {
+  empty = SequenceEmpty()
+  s = Loop(n, yes, empty)<body = turn (int64 i, bool before, seq(float[]) have) => (bool on, seq(float[]) more) {
+    f = Cast<to = 1>(i)
+    row = Sub(x, f)
+    more = SequenceInsert(have, row)
+    on = Identity(before)
+  }>
+  y = ConcatFromSequence<axis=0>(s)
+}"""
+
+
+def test_the_fault_is_found_inside_a_loop(tmp_path):
+    given = {"n": np.array(2), "x": np.ones(2, np.float32)}
+    for fault, first in (("", None), ("swapped", "s.body.part0.faulty.1")):
+        devices = {"faulty": faulty.FaultyDevice(fault)}
+        made = onnx.parser.parse_model(LOOP)
+        found = heddle.verify(made, [faulty.Faulty(), "host"], given, devices=devices, folder=tmp_path)
+        assert [verdict.region for verdict in found.regions] == [
+            "s.body.part0.host.0", "s.body.part0.faulty.1", "part0.host.0",
+        ]  # fmt: skip
+        assert getattr(found.first, "region", None) == first
+    assert [node.op_type for node in onnx.load(found.first.model).graph.node] == ["Sub"]
+
+
 def test_the_command():
     result = CliRunner().invoke(app, ["verify", str(MNIST), "--json"])
     assert result.exit_code == 0, result.output
