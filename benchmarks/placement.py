@@ -25,6 +25,7 @@ from typing import Any
 from heddle.core.files import write_whole
 from heddle.core.plugin import Backend, get_backend
 from heddle.core.plugin.calibration import Record, decoded, using
+from heddle.core.plugin.recall import settle
 from heddle.core.runtime.device import Device
 from heddle.partition import Demands, Plan
 from onnx import ModelProto
@@ -118,6 +119,7 @@ class Bench:
                 plans[key] = heddle.plan(model, self.backends, place=place, demands=demands)
                 if layout(plans[key]) not in executables:
                     executables[layout(plans[key])] = self._compiled(model, place, demands)
+        settle()
         x = example(name)
         functions = {str(n): (lambda e=e: e(x)) for n, e in enumerate(executables.values())}
         taken = dict(zip(executables, interleaved(functions, rounds, 0.1, self.effort.clock).values(), strict=True))

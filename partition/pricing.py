@@ -125,11 +125,7 @@ class Pricer:
     def cost(self, unit: Unit) -> Cost:
         """What the unit is expected to cost, among regions of other backends."""
         cost = self.known(unit).cost
-        return replace(cost, launch=cost.launch + self.dispatch(unit.backend))
-
-    def dispatch(self, backend: str) -> float:
-        """What a region takes that the executable could run by itself, where it runs among others."""
-        return self.record.dispatch if self._backend(backend).takes_all else 0.0
+        return replace(cost, launch=cost.launch + self.record.dispatch)
 
     def known(self, unit: Unit) -> Known:
         """What is known of the unit's cost; asked for once for each set of nodes."""
@@ -181,9 +177,9 @@ class Pricer:
         for value in graph.outputs:
             leave(value)
         prices = []
+        dispatch = self.record.dispatch if len(units) > 1 else 0.0
         for number, unit in enumerate(units):
             known = self.known(unit)
-            dispatch = self.dispatch(unit.backend) if len(units) > 1 else 0.0
             compute, launch = known.predicted.compute, known.predicted.launch + dispatch
             measured = None if known.measured is None else known.measured + dispatch
             prices.append(RegionPrice(compute, launch, inward[number], outward[number], measured, known.error))

@@ -39,7 +39,7 @@ class Correction:
 class Record:
     """Corrections and links by backend, and the seconds that regions and whole plans took, by what they are.
 
-    `dispatch` is what a region of the host takes beside its computing where other regions are run as well.
+    `dispatch` is what a region takes beside its computing where other regions are run as well.
     """
 
     corrections: Mapping[str, Correction] = field(default_factory=dict)

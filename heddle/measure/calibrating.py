@@ -15,6 +15,7 @@ from heddle.core.ir import Graph
 from heddle.core.pattern import Index, subgraph
 from heddle.core.plugin import Backend, Link, Region, estimate
 from heddle.core.plugin.calibration import Record, parts_of, plan_key, region_key, using
+from heddle.core.plugin.recall import settle
 from heddle.core.runtime.devices import open_device
 from heddle.core.runtime.executable import Executable
 from heddle.measure.fitting import Sample, refit
@@ -130,15 +131,15 @@ class Calibration:
         else:
             self._on_host = seconds
         self.plans[whole] = seconds
-        general = sum(self._backend(region).takes_all for region in made.regions)
-        if len(made.regions) > 1 and general:
+        if len(made.regions) > 1:
             alone = sum(self.regions[r.backend][key] for r, key in zip(made.regions, keys, strict=True))
-            self._waits.append((seconds - alone) / general)
+            self._waits.append((seconds - alone) / len(made.regions))
         return made
 
     def _beside(self, executable: Executable, other: Executable, what: str) -> tuple[float, bool]:
         """How many times as long as another one an executable takes; in turns, since machines are slower at times."""
         self.tell(what)
+        settle()
         inputs = random_inputs(executable.inputs)
         if any(step.modelled is not None for step in executable.profile(**inputs).steps):
             return 0.0, True
@@ -155,7 +156,13 @@ class Calibration:
 
     def _plan(self, placed: _Placed) -> Plan:
         with using(self.record):
-            return plan(placed.model, self.backends, place=placed.place, demands=placed.demands)
+            made = plan(placed.model, self.backends, place=placed.place, demands=placed.demands)
+        if not isinstance(made, Plan):
+            raise HeddleError(
+                f"calibrate: {placed.model} is compiled part by part, since some of it is only known when it runs;"
+                " only a model that is compiled at once is measured"
+            )
+        return made
 
     def _measure_pieces(self, name: str, graph: Graph) -> None:
         """The heaviest nodes and matches, each as a region of its own."""
@@ -192,8 +199,9 @@ class Calibration:
         self.regions.setdefault(backend.name, {})[region_key(backend, region.body)] = seconds
 
     def _seconds(self, executable: Executable, what: str) -> tuple[float, bool]:
-        """The median seconds of a call, and whether they are a simulation's own."""
+        """The least seconds of a call, as others can only add to it, and whether they are a simulation's own."""
         self.tell(what)
+        settle()
         inputs = random_inputs(executable.inputs)
         start = time.perf_counter()
         steps = executable.profile(**inputs).steps
@@ -211,7 +219,7 @@ class Calibration:
             for _ in range(calls):
                 executable(*arguments)
             times.append((now() - start) / calls)
-        return max(statistics.median(times), 1e-9), False
+        return max(min(times), 1e-9), False
 
     def _known(self, region: Region) -> bool:
         return region_key(self._backend(region), region.body) in self.regions.get(region.backend, {})
