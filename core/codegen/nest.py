@@ -9,6 +9,7 @@ from functools import partial
 from heddle.core.codegen.affine import Affine, Axis, Quotient, Remainder, axis, flatten, of_axis, only_axis, substitute
 from heddle.core.codegen.loops import Buffer, Fail, If, Kind, Local, Set, Stmt, Store, Turn, element, nest, read
 from heddle.core.codegen.tensor import Check, Compute, Fold, Load, rewrite, walk
+from heddle.core.codegen.vmath import BRANCHING
 from heddle.core.ir import Value
 from heddle.core.ops.scalar import BOOL, Expr, const
 
@@ -199,7 +200,8 @@ def statements(item: Flat, names: Namer, lanes: int) -> tuple[Stmt, ...]:
     if any(a.extent == 0 for a in item.axes):
         return ()
     ordered = by_store(merge_axes(item))
-    return _blocked(ordered, names, lanes) or _turned(ordered, names, lanes) or plain(ordered, names)
+    shaped = _blocked(ordered, names, lanes) or _turned(ordered, names, lanes) or _in_vectors(ordered, names, lanes)
+    return shaped or plain(ordered, names)
 
 
 def by_store(item: Flat) -> Flat:
@@ -209,6 +211,23 @@ def by_store(item: Flat) -> Flat:
         return item
     order = sorted(range(len(strides)), key=lambda i: -abs(strides[i] or 0))
     return replace(item, axes=tuple(item.axes[i] for i in order))
+
+
+def _in_vectors(item: Flat, names: Namer, lanes: int) -> tuple[Stmt, ...] | None:
+    """What LLVM would not make vectors of, since it branches: whole vectors along the last axis, then what is left."""
+    ops = {expr.op for expr in walk(item.body)}
+    if not ops & BRANCHING or ops & {"fold", "if"} or not item.axes or item.axes[-1].extent < lanes:
+        return None
+    column = item.axes[-1]
+    if item.offset.stride(column) != 1:
+        return None
+    tile, lane = axis(column.extent // lanes, "t"), axis(lanes, "v")
+    place = {column: _single(tile) * lanes + _single(lane)}
+    store = Store(item.buffer, replaced(item.offset, place), rewrite(item.body, place))
+    vectors = nest([only_axis(lane)], [store], ["vector"])
+    axes = [*item.axes[:-1], only_axis(tile)]
+    left = _window(item, {column: (column.extent // lanes * lanes, column.extent)})
+    return (*nest(axes, vectors, ["parallel"] * len(axes)), *(plain(left, names) if left is not None else ()))
 
 
 def plain(item: Flat, names: Namer) -> tuple[Stmt, ...]:

@@ -46,7 +46,7 @@ def apply(c: Context, op: str, dtype: DType, operand: DType, args: list[Value]) 
     if op == "bitcast":
         stored = to_storage(c.f, c.target, operand, args[0])
         return from_storage(c.f, c.target, dtype, c.f.bitcast(stored, storage_type(dtype).of(stored.type.lanes)))
-    if op in MATH and (is_floating(operand) or op == "pow"):
+    if op == "sigmoid" or (op in MATH and (is_floating(operand) or op == "pow")):
         result = _integer_power(c, operand, args) if op == "pow" and not is_floating(operand) else _math(c, op, args)
         return round_to(c.f, c.target, dtype, result)
     rules = _FLOAT if is_floating(operand) else _INTEGER
@@ -89,7 +89,7 @@ def _math(c: Context, op: str, args: list[Value]) -> Value:
     type = args[0].type
     own = AVAILABLE.get((op, type.of(1)))
     if own is not None:
-        return own(c.f, args[0])
+        return own(c.f, *args)
     name = op if type.scalar == "double" else f"{op}f"
     slot = c.f.gep(c.services, SERVICES.index(name), PTR)
     address = c.f.load(PTR, slot)

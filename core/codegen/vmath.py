@@ -1,23 +1,21 @@
-"""Elementary functions in vector arithmetic, for any number of lanes: exp, log, tanh, erf, sigmoid, GELU, arcs.
+"""Elementary functions in vector arithmetic, for any number of lanes: exp, log, tanh, erf, sigmoid, arcs, fmod.
 
 Each takes a function under construction and a value, and gives the value of the function in every lane. NaN stays NaN,
 infinities and signed zeros give what the mathematical limit gives. Errors over all of float32 are kept by the tests, in
-units in the last place: exp 1.5, log 1.5, expm1 and log1p 3, tanh 5, erf 5, atan and acos 3, asin 4, sigmoid 3 (whose
-results below the smallest normal number may be zero); GELU errs by at most 3e-7 of max(1, |x|). Fast-math flags in
-force at the call do not apply within.
+units in the last place: exp 1.5, log 1.5, expm1 and log1p 3, tanh 5, erf 5, sin, cos and tan 0.6, atan and acos 3,
+asin 4, sigmoid 3 (whose results below the smallest normal number may be zero); fmod is exact. Fast-math flags in force
+at the call do not apply within.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import wraps
 
+from heddle.core.codegen.circular import cos, sin, tan
 from heddle.core.codegen.llvm import Function
+from heddle.core.codegen.polynomial import Elementary, clamp, exact, mad, polynomial
 from heddle.core.codegen.values import F32, F64, Type, Value, constant
-
-Elementary = Callable[[Function, Value], Value]
 
 
 @dataclass(frozen=True)
@@ -50,48 +48,17 @@ _FORMATS = {
 }  # fmt: skip
 
 
-def _exact(function: Elementary) -> Elementary:
-    """The function with every fast-math flag off: its algorithm depends on rounding."""
-
-    @wraps(function)
-    def apply(f: Function, x: Value) -> Value:
-        with f.fast(""):
-            return function(f, x)
-
-    return apply
-
-
-def _mad(f: Function, a: Value, b: Value, c: Value) -> Value:
-    """`a * b + c`, fused where that is one instruction."""
-    return f.intrinsic("fmuladd", a, b, c)
-
-
-def _polynomial(f: Function, x: Value, coefficients: Sequence[float]) -> Value:
-    """Horner's rule, the coefficient of the highest power first."""
-    result = constant(coefficients[0], x.type)
-    for coefficient in coefficients[1:]:
-        result = _mad(f, result, x, constant(coefficient, x.type))
-    return result
-
-
-def clamp(f: Function, x: Value, low: float, high: float) -> Value:
-    """`x` between two bounds; NaN stays NaN."""
-    bottom, top = constant(low, x.type), constant(high, x.type)
-    x = f.select(f.compare("olt", x, bottom), bottom, x)
-    return f.select(f.compare("ogt", x, top), top, x)
-
-
-@_exact
+@exact
 def exp(f: Function, x: Value) -> Value:
     """e to the power of x, of float or double."""
     form = _FORMATS[x.type.scalar]
     integer = form.integer.of(x.type.lanes)
     x = clamp(f, x, form.low, form.high)
-    shifted = _mad(f, x, constant(1 / math.log(2), x.type), constant(form.rounder, x.type))
+    shifted = mad(f, x, constant(1 / math.log(2), x.type), constant(form.rounder, x.type))
     n = f.sub(shifted, constant(form.rounder, x.type))
-    r = _mad(f, n, constant(-form.ln2[0], x.type), x)
-    r = _mad(f, n, constant(-form.ln2[1], x.type), r)
-    p = _mad(f, f.mul(r, r), _polynomial(f, r, form.exp), r)
+    r = mad(f, n, constant(-form.ln2[0], x.type), x)
+    r = mad(f, n, constant(-form.ln2[1], x.type), r)
+    p = mad(f, f.mul(r, r), polynomial(f, r, form.exp), r)
     p = f.add(p, constant(1.0, x.type))
     # 2^n in two factors: n reaches beyond the exponents of normal numbers on both sides.
     bits = f.bitcast(shifted, integer)
@@ -103,42 +70,49 @@ def exp(f: Function, x: Value) -> Value:
     return p
 
 
-@_exact
+_NORMAL = (-87.33654, 88.37626)
+"""Between these, e to the power of a float is a normal number."""
+
+
+@exact
 def exp_of_normal(f: Function, x: Value) -> Value:
     """e to the power of x, of float, where that is a normal number; zero where it is smaller, and the greatest such
     power where it is greater."""
-    form, integer = _FORMATS["float"], x.type.like("i32")
-    least, most = -87.33654, 88.37626
-    inside = clamp(f, x, least, most)
-    shifted = _mad(f, inside, constant(1 / math.log(2), x.type), constant(form.rounder, x.type))
-    n = f.sub(shifted, constant(form.rounder, x.type))
-    r = _mad(f, n, constant(-form.ln2[0], x.type), inside)
-    r = _mad(f, n, constant(-form.ln2[1], x.type), r)
-    p = f.add(_mad(f, f.mul(r, r), _polynomial(f, r, form.exp), r), constant(1.0, x.type))
-    biased = f.add(f.bitcast(shifted, integer), constant(form.bias, integer))
-    power = f.mul(p, f.bitcast(f.binary("shl", biased, constant(form.fraction, integer)), x.type))
-    return f.select(f.compare("olt", x, constant(least, x.type)), constant(0.0, x.type), power)
+    power = _exp_within(f, clamp(f, x, *_NORMAL))
+    return f.select(f.compare("olt", x, constant(_NORMAL[0], x.type)), constant(0.0, x.type), power)
 
 
-@_exact
+def _exp_within(f: Function, x: Value) -> Value:
+    """e to the power of a float within `_NORMAL`, or NaN; infinity a little above."""
+    form, type, integer = _FORMATS["float"], x.type, x.type.like("i32")
+    rounder = constant(form.rounder + form.bias, type)  # the last bits are those of an exponent then
+    shifted = mad(f, x, constant(1 / math.log(2), type), rounder)
+    n = f.sub(shifted, rounder)
+    r = mad(f, n, constant(-form.ln2[0], type), x)
+    r = mad(f, n, constant(-form.ln2[1], type), r)
+    power = f.binary("shl", f.bitcast(shifted, integer), constant(form.fraction, integer))
+    return f.mul(polynomial(f, r, (*form.exp, 1.0, 1.0)), f.bitcast(power, type))
+
+
+@exact
 def expm1(f: Function, x: Value) -> Value:
     """e to the power of x, less one, of float: 2^n (e^r - 1) + (2^n - 1), with 2^(n - 1), which is in range."""
     form, integer = _FORMATS["float"], x.type.like("i32")
     inside = clamp(f, x, -20.0, 89.0)
-    shifted = _mad(f, inside, constant(1 / math.log(2), x.type), constant(form.rounder, x.type))
+    shifted = mad(f, inside, constant(1 / math.log(2), x.type), constant(form.rounder, x.type))
     n = f.sub(shifted, constant(form.rounder, x.type))
-    r = _mad(f, n, constant(-form.ln2[0], x.type), inside)
-    r = _mad(f, n, constant(-form.ln2[1], x.type), r)
-    q = _mad(f, f.mul(r, r), _polynomial(f, r, form.exp), r)
+    r = mad(f, n, constant(-form.ln2[0], x.type), inside)
+    r = mad(f, n, constant(-form.ln2[1], x.type), r)
+    q = mad(f, f.mul(r, r), polynomial(f, r, form.exp), r)
     count = f.sub(f.bitcast(shifted, integer), f.bitcast(constant(form.rounder, x.type), integer))
     biased = f.add(count, constant(form.bias - 1, integer))
     half = f.bitcast(f.binary("shl", biased, constant(form.fraction, integer)), x.type)
-    result = _mad(f, half, q, f.sub(half, constant(0.5, x.type)))
+    result = mad(f, half, q, f.sub(half, constant(0.5, x.type)))
     result = f.add(result, result)
     return f.select(f.compare("oeq", x, constant(0.0, x.type)), x, result)
 
 
-@_exact
+@exact
 def log1p(f: Function, x: Value) -> Value:
     """The natural logarithm of one more, of float: that of the rounded sum, and what rounding took from it."""
     one = constant(1.0, x.type)
@@ -155,7 +129,7 @@ _ASIN = (0.0338059084, 0.0170777493, 0.031116184, 0.0445980292, 0.0750009878, 0.
 """Polynomials in the square of x of (f(x) / x - 1) / x^2, fitted up to tan(pi / 8) and 1 / 2."""
 
 
-@_exact
+@exact
 def atan(f: Function, x: Value) -> Value:
     """The arc tangent, of float: turned by a quarter or an eighth of a circle, it is of a small number."""
     size, one = f.intrinsic("fabs", x), constant(1.0, x.type)
@@ -167,7 +141,7 @@ def atan(f: Function, x: Value) -> Value:
     turned = f.select(middle, turned, constant(0.0, x.type))
     t = f.div(above, below)
     square = f.mul(t, t)
-    result = f.add(turned, _mad(f, f.mul(square, t), _polynomial(f, square, _ATAN), t))
+    result = f.add(turned, mad(f, f.mul(square, t), polynomial(f, square, _ATAN), t))
     return f.intrinsic("copysign", result, x)
 
 
@@ -175,21 +149,21 @@ def _arc(f: Function, x: Value) -> tuple[Value, Value]:
     """Whether |x| is above 1/2, and the arc sine of what is small then: |x| itself, or sqrt((1 - |x|) / 2)."""
     size = f.intrinsic("fabs", x)
     above = f.compare("ogt", size, constant(0.5, x.type))
-    halved = _mad(f, size, constant(-0.5, x.type), constant(0.5, x.type))
+    halved = mad(f, size, constant(-0.5, x.type), constant(0.5, x.type))
     square = f.select(above, halved, f.mul(size, size))
     t = f.select(above, f.intrinsic("sqrt", halved), size)
-    return above, _mad(f, f.mul(square, t), _polynomial(f, square, _ASIN), t)
+    return above, mad(f, f.mul(square, t), polynomial(f, square, _ASIN), t)
 
 
-@_exact
+@exact
 def asin(f: Function, x: Value) -> Value:
     """The arc sine, of float; NaN beyond one."""
     above, arc = _arc(f, x)
-    turned = _mad(f, arc, constant(-2.0, x.type), constant(math.pi / 2, x.type))
+    turned = mad(f, arc, constant(-2.0, x.type), constant(math.pi / 2, x.type))
     return f.intrinsic("copysign", f.select(above, turned, arc), x)
 
 
-@_exact
+@exact
 def acos(f: Function, x: Value) -> Value:
     """The arc cosine, of float; NaN beyond one."""
     above, arc = _arc(f, x)
@@ -200,7 +174,7 @@ def acos(f: Function, x: Value) -> Value:
     return f.select(above, far, near)
 
 
-@_exact
+@exact
 def log(f: Function, x: Value) -> Value:
     """The natural logarithm, of float."""
     assert x.type.scalar == "float"
@@ -220,16 +194,16 @@ def log(f: Function, x: Value) -> Value:
         *(7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1),
         *(-1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1),
     )
-    y = f.mul(f.mul(square, r), _polynomial(f, r, tail))
-    y = _mad(f, e, constant(-2.12194440e-4, x.type), y)
-    y = _mad(f, square, constant(-0.5, x.type), y)
-    y = _mad(f, e, constant(0.693359375, x.type), f.add(r, y))
+    y = f.mul(f.mul(square, r), polynomial(f, r, tail))
+    y = mad(f, e, constant(-2.12194440e-4, x.type), y)
+    y = mad(f, square, constant(-0.5, x.type), y)
+    y = mad(f, e, constant(0.693359375, x.type), f.add(r, y))
     y = f.select(f.compare("oeq", x, constant(math.inf, x.type)), x, y)
     y = f.select(f.compare("oeq", x, constant(0.0, x.type)), constant(-math.inf, x.type), y)
     return f.select(f.compare("ult", x, constant(0.0, x.type)), constant(math.nan, x.type), y)
 
 
-@_exact
+@exact
 def tanh(f: Function, x: Value) -> Value:
     """The hyperbolic tangent, of float: a quotient of polynomials, exact at the bounds."""
     assert x.type.scalar == "float"
@@ -240,10 +214,10 @@ def tanh(f: Function, x: Value) -> Value:
         *(1.48572235717979e-05, 6.37261928875436e-04, 4.89352455891786e-03),
     )
     below = (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)
-    return f.mul(x, f.div(_polynomial(f, y, above), _polynomial(f, y, below)))
+    return f.mul(x, f.div(polynomial(f, y, above), polynomial(f, y, below)))
 
 
-@_exact
+@exact
 def erf(f: Function, x: Value) -> Value:
     """The error function, of float."""
     assert x.type.scalar == "float"
@@ -257,32 +231,53 @@ def erf(f: Function, x: Value) -> Value:
         *(-1.1791602954361697e-7, 0.000023547966471313185, 0.0010179625278914885, 0.014070470171167667),
         *(0.11098505178285362, 0.49746925110067538, 1.0),
     )
-    inside = f.mul(x, f.div(_polynomial(f, y, above), _polynomial(f, y, below)))
+    inside = f.mul(x, f.div(polynomial(f, y, above), polynomial(f, y, below)))
     # Exactly one from there on, so that GELU of what is far below is zero.
     one = f.intrinsic("copysign", constant(1.0, x.type), x)
     return f.select(f.compare("one", given, x), one, inside)
 
 
-@_exact
+@exact
 def sigmoid(f: Function, x: Value) -> Value:
     """1 / (1 + e^-x), of float or double."""
     one = constant(1.0, x.type)
     if x.type.scalar != "float":
         return f.div(one, f.add(one, exp(f, f.neg(x))))
-    result = f.div(one, f.add(one, exp_of_normal(f, f.neg(x))))
-    return f.select(f.compare("olt", x, constant(-87.33654, x.type)), constant(0.0, x.type), result)
+    return f.div(one, f.add(one, _exp_within(f, clamp(f, f.neg(x), _NORMAL[0], 88.5))))  # infinite at the upper end
 
 
-@_exact
-def gelu(f: Function, x: Value) -> Value:
-    """x * P(X <= x) of a normal X, of float."""
-    half = f.mul(x, constant(0.5, x.type))
-    return _mad(f, half, erf(f, f.mul(x, constant(math.sqrt(0.5), x.type))), half)
+@exact
+def fmod(f: Function, a: Value, b: Value) -> Value:
+    """What is left of a by whole multiples of b, of float; it has the sign of a.
+
+    As double, a quotient's first 29 bits times b are exact, and so is what they leave. Mostly one turn is enough.
+    """
+    dividend, divisor = (f.convert("fpext", f.intrinsic("fabs", value), F64) for value in (a, b))
+    type, integer = dividend.type, dividend.type.like("i64")
+    zero = constant(0.0, type)
+    none = f.compare("oeq", divisor, zero)
+    none = f.binary("or", none, f.compare("uno", dividend, divisor))
+    none = f.binary("or", none, f.compare("oeq", dividend, constant(math.inf, type)))
+    left = f.variable(f.select(none, constant(math.nan, type), dividend))
+    with f.repeat() as (_, done):
+        rest = f.get(left)
+        greater = f.compare("oge", rest, divisor)
+        f.leave(done, f.compare("eq", f.reduce("or", greater), constant(False, greater.type.of(1))))
+        quotient = f.bitcast(f.div(rest, divisor), integer)
+        quotient = f.binary("and", quotient, constant(-1 << 24, integer))
+        less = f.sub(rest, f.mul(f.intrinsic("trunc", f.bitcast(quotient, type)), divisor))
+        less = f.select(f.compare("olt", less, zero), f.add(less, divisor), less)  # the quotient was rounded up
+        f.set(left, f.select(greater, less, rest))
+    return f.intrinsic("copysign", f.convert("fptrunc", f.get(left), a.type.of(1)), a)
 
 
 AVAILABLE: dict[tuple[str, Type], Elementary] = {
-    **{(function.__name__, F32): function for function in (exp, expm1, log, log1p, tanh, erf, sigmoid, gelu)},
-    **{(function.__name__, F32): function for function in (asin, acos, atan)},
+    **{(function.__name__, F32): function for function in (exp, expm1, log, log1p, tanh, erf, sigmoid)},
+    **{(function.__name__, F32): function for function in (asin, acos, atan, fmod)},
+    **{(name, F32): function for name, function in (("sin", sin), ("cos", cos), ("tan", tan))},
     **{(function.__name__, F64): function for function in (exp, sigmoid)},
 }
 """The functions at hand, by name and scalar type."""
+
+BRANCHING = frozenset({"sin", "cos", "tan", "fmod", "mod"})
+"""Operations whose code branches, so that LLVM makes no vectors of a loop over them."""

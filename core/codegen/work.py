@@ -10,9 +10,9 @@ from heddle.core.ops.scalar import Expr
 
 COST = {
     **dict.fromkeys(("cast", "not", "and", "or", "xor", "neg", "abs"), 0.5),
-    **dict.fromkeys(("div", "sqrt", "mod", "fmod"), 4.0),
-    **dict.fromkeys(("exp", "log", "tanh", "erf"), 10.0),
-    **dict.fromkeys(("pow", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh"), 40.0),
+    **dict.fromkeys(("div", "sqrt"), 4.0),
+    **dict.fromkeys(("exp", "log", "tanh", "erf", "sigmoid", "sin", "cos", "tan", "mod", "fmod"), 10.0),
+    **dict.fromkeys(("pow", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh"), 40.0),
     **dict.fromkeys(("atanh", "expm1", "log1p"), 40.0),
     **dict.fromkeys(("load", "const", "index", "arg", "local"), 0.0),
 }

@@ -47,7 +47,7 @@ def selu(x: Expr, *, alpha: float = 1.67326319217681884765625, gamma: float = 1.
 
 @elementwise("Sigmoid")
 def sigmoid(x: Expr) -> Expr:
-    return 1 / (1 + s.exp(-x))
+    return s.sigmoid(x)
 
 
 @elementwise("HardSigmoid")

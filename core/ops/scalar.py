@@ -232,6 +232,7 @@ atan = _unary("atan")
 sinh = _unary("sinh")
 cosh = _unary("cosh")
 tanh = _unary("tanh")
+sigmoid = _unary("sigmoid")
 asinh = _unary("asinh")
 acosh = _unary("acosh")
 atanh = _unary("atanh")
@@ -361,6 +362,7 @@ MEANING: Mapping[str, Callable[..., Any]] = {
     "sinh": np.sinh,
     "cosh": np.cosh,
     "tanh": np.tanh,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "asinh": np.arcsinh,
     "acosh": np.arccosh,
     "atanh": np.arctanh,

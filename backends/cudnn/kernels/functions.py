@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 
 from heddle.core.codegen.llvm import Function
+from heddle.core.codegen.polynomial import Elementary
 from heddle.core.codegen.values import F32, Type, Value, constant
-from heddle.core.codegen.vmath import Elementary, exp, log
+from heddle.core.codegen.vmath import exp, log
 
 
 def expm1(f: Function, x: Value) -> Value:
