@@ -38,7 +38,7 @@ def chains(graph: Graph, multiplier: Multiplier) -> tuple[dict[Node, Chain], set
         if id(node) in taken:
             continue
         if node.op not in HEADS:
-            chain = _sum_of_integers(graph, multiplier, node)
+            chain = _normalization(graph, node) or _sum_of_integers(graph, multiplier, node)
             if chain is not None:
                 taken.update(id(one) for one in (chain.first, *chain.after))
                 ends[chain.last] = chain
@@ -54,6 +54,17 @@ def chains(graph: Graph, multiplier: Multiplier) -> tuple[dict[Node, Chain], set
         taken.update(id(one) for one in (chain.first, *chain.after))
         ends[chain.last] = chain
     return ends, taken
+
+
+def _normalization(graph: Graph, node: Node) -> Chain | None:
+    """A batch normalization with the rectifier after it."""
+    if node.op != "BatchNormalization":
+        return None
+    chain = Chain(node)
+    readers = graph.consumers.get(chain.value, ())
+    if len(readers) == 1 and readers[0].op == "Relu" and chain.value not in graph.outputs:
+        chain.after.append(readers[0])
+    return chain
 
 
 def _sum_of_integers(graph: Graph, multiplier: Multiplier, node: Node) -> Chain | None:

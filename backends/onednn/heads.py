@@ -11,7 +11,20 @@ from heddle.backends.onednn.chains import Chain
 from heddle.backends.onednn.eltwise import eltwise
 from heddle.backends.onednn.images import flat
 from heddle.backends.onednn.layouts import Layout, dense, in_blocks
-from heddle.backends.onednn.library import BIAS, DST, SRC, SRC_1, WEIGHTS
+from heddle.backends.onednn.library import (
+    BIAS,
+    DST,
+    GLOBAL_STATS,
+    MEAN,
+    SCALE,
+    SHIFT,
+    SRC,
+    SRC_1,
+    USE_SCALE,
+    USE_SHIFT,
+    VARIANCE,
+    WEIGHTS,
+)
 from heddle.backends.onednn.lower import Lowering, fused, operand_tensor
 from heddle.backends.onednn.program import Post
 from heddle.backends.onednn.quantization import Array, Quantized, output_axis, real_array, result_scale
@@ -24,6 +37,8 @@ def lower_chain(lowering: Lowering, chain: Chain) -> None:
     """Append the primitive of a head and all that follows it."""
     if chain.first.op in ("Conv", "ConvTranspose"):
         _convolution(lowering, chain)
+    elif chain.first.op == "BatchNormalization":
+        _normalization(lowering, chain)
     elif chain.first.op == "Add":
         _sum_of_integers(lowering, chain)
     else:
@@ -126,6 +141,23 @@ def _left(lowering: Lowering, node: Node, x: Value, flat: bool) -> int:
 def _row_major(lowering: Lowering, tensor: int) -> bool:
     one = lowering.tensors[tensor]
     return one.strides == dense(one.dims)
+
+
+def _normalization(lowering: Lowering, chain: Chain) -> None:
+    """Images lie as they did."""
+    x, *vectors = chain.first.operands
+    source = lowering.tensor(x)
+    layout = lowering.layout(source)
+    source = lowering.laid(source, layout)
+    named = zip((SCALE, SHIFT, MEAN, VARIANCE), vectors, strict=True)
+    arguments = {SRC: source} | {argument: lowering.plain(vector) for argument, vector in named}
+    post = fused(lowering, chain, chain.after, layout)
+    numbers = {
+        "epsilon": float(attribute(chain.first, "epsilon")),
+        "flags": GLOBAL_STATS | USE_SCALE | USE_SHIFT,
+    }
+    arguments[DST] = lowering.result(chain.value, layout(chain.value.shape))
+    lowering.run("batch_normalization", arguments, numbers=numbers, post=post)
 
 
 def _sum_of_integers(lowering: Lowering, chain: Chain) -> None:

@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 from heddle.backends.onednn.eltwise import eltwise, variable
 from heddle.backends.onednn.layouts import BLOCK, channels_last, dense, in_blocks
-from heddle.backends.onednn.library import DST, MULTIPLE_SRC, SCALE, SHIFT, SRC, SRC_1
+from heddle.backends.onednn.library import DST, MULTIPLE_SRC, SCALE, SHIFT, SRC, SRC_1, USE_SCALE, USE_SHIFT
 from heddle.backends.onednn.lower import Lowering, operand_tensor
 from heddle.backends.onednn.quantization import Quantized, result_scale
 from heddle.backends.onednn.windows import windows
@@ -81,8 +81,8 @@ def _layer_norm(lowering: Lowering, node: Node) -> None:
     shift = rest[0] if rest else None
     if shift is not None:
         arguments[SHIFT] = lowering.plain(shift)
-    # dnnl_use_scale is 2, dnnl_use_shift is 4.
-    numbers = {"epsilon": float(attribute(node, "epsilon")), "flags": 2 | (4 if shift is not None else 0)}
+    flags = USE_SCALE | (USE_SHIFT if shift is not None else 0)
+    numbers = {"epsilon": float(attribute(node, "epsilon")), "flags": flags}
     lowering.run("layer_normalization", arguments, numbers=numbers)
 
 

@@ -137,6 +137,22 @@ def layer_norm(x: Any, scale: Any, bias: Any) -> Any:
     return ops.LayerNormalization(x, scale, maybe(bias), label="norm")
 
 
+_PER_CHANNEL = ("scale", "bias", "mean", "variance")
+
+
+@pattern(
+    "batch_norm",
+    conditions=[
+        *real("x", 2, 5), attr("norm", "training_mode").equals(0),
+        *(size(name).equals(dim("x", 1)) for name in _PER_CHANNEL),
+        *(dtype(name).equals("float32") for name in _PER_CHANNEL),
+    ],
+    where=known,
+)  # fmt: skip
+def batch_norm(x: Any, scale: Any, bias: Any, mean: Any, variance: Any) -> Any:
+    return ops.BatchNormalization(x, scale, bias, mean, variance, label="norm")
+
+
 def _reduction(op: str) -> Pattern:
     def reduce(x: Any) -> Any:
         return getattr(ops, op)(x, maybe_const("axes"))
@@ -204,7 +220,7 @@ REAL_PATTERNS: tuple[Pattern, ...] = (
     _of_one("average_pool", "AveragePool", both(windows_fit, averages_fit)),
     _of_one("global_average_pool", "GlobalAveragePool"), _of_one("global_max_pool", "GlobalMaxPool"),
     clip, *(_of_one(op.lower(), op) for op in ELTWISE), *(_of_two(op) for op in BINARY), sum_of_all,
-    layer_norm, _of_one("softmax", "Softmax"), _of_one("log_softmax", "LogSoftmax"),
+    layer_norm, batch_norm, _of_one("softmax", "Softmax"), _of_one("log_softmax", "LogSoftmax"),
     *(_reduction(op) for op in REDUCTIONS), concat,
     *(_resize(mode, by) for mode in _PLACES for by in ("scales", "sizes")),
     _view("reshape", "Reshape", "to"), _view("flatten", "Flatten"), _view("transpose", "Transpose"),

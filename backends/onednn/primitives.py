@@ -182,6 +182,11 @@ def _describe(loading: Loading, primitive: Primitive, descriptions: _Description
                 "dnnl_layer_normalization_forward_primitive_desc_create", engine, forward, md(SRC), md(DST), None,
                 real(numbers["epsilon"]), flags(numbers["flags"]), attributes,
             )  # fmt: skip
+        case "batch_normalization":
+            return lib.make(
+                "dnnl_batch_normalization_forward_primitive_desc_create", engine, forward, md(SRC), md(DST),
+                real(numbers["epsilon"]), flags(numbers["flags"]), attributes,
+            )  # fmt: skip
         case "reduction":
             return lib.make(
                 "dnnl_reduction_primitive_desc_create", engine, algorithm, md(SRC), md(DST),

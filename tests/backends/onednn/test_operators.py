@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from heddle.backends.onednn.layouts import blocked
+from heddle.backends.onednn.library import DST
+from heddle.backends.onednn.program import from_json
+from heddle.core.codegen.target import host
 from onnx import helper
 
-from tests.backends.graphs import model, normal
+import heddle
+from tests.backends.graphs import Arrays, model, normal
 from tests.backends.onednn.comparing import compare, kinds, needs_library
 
 pytestmark = needs_library
@@ -159,6 +166,81 @@ def test_what_follows_a_convolution_is_part_of_it() -> None:
     ]
     made = model(nodes, inputs, held)
     assert sorted(kinds(made)) == ["convolution", "reorder", "reorder", "reorder"]
+    compare(made, inputs)
+
+
+def blocks(made: onnx.ModelProto) -> dict[str, int]:
+    """How many primitives of each kind write images whose channels are in blocks."""
+    (step,) = heddle.compile(made, backends=["onednn"]).schedules[0].steps
+    program = from_json(step.artifact.meta["program"])
+    written = [(one.kind, program.tensors[one.arguments[DST]]) for one in program.primitives]
+    return dict(Counter(kind for kind, tensor in written if blocked(tensor.dims, tensor.strides)))
+
+
+def branches(channels: tuple[int, int], batch: int = 1) -> tuple[onnx.ModelProto, Arrays]:
+    """A first layer, two convolutions of it side by side, and one of both with a residual."""
+    inputs = {"x": normal(batch, 3, 9, 7)}
+    both = sum(channels)
+    held = {
+        "first": normal(16, 3, 3, 3), "one": normal(channels[0], 16, 1, 1), "two": normal(channels[1], 16, 3, 3),
+        "last": normal(both, both, 1, 1) / 4, "bias": normal(both), "scale": normal(both, 1, 1),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("Conv", ["x", "first"], ["f"], pads=[1, 1, 1, 1]),
+        helper.make_node("MaxPool", ["f"], ["p"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["p", "one"], ["a"]),
+        helper.make_node("Conv", ["p", "two"], ["b"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["b"], ["r"]),
+        helper.make_node("Concat", ["a", "r"], ["c"], axis=1),
+        helper.make_node("Conv", ["c", "last", "bias"], ["l"]),
+        helper.make_node("Mul", ["l", "scale"], ["m"]),
+        helper.make_node("Add", ["m", "c"], ["s"]),
+        helper.make_node("Sigmoid", ["s"], ["y"]),
+    ]
+    return model(nodes, inputs, held), inputs
+
+
+@pytest.mark.skipif(host().has("avx512f"), reason="with AVX-512 channels are last")
+def test_channels_lie_in_blocks_and_are_joined_without_a_copy() -> None:
+    made, inputs = branches((8, 16))
+    assert blocks(made) == {"convolution": 4, "pooling": 1}
+    assert Counter(kinds(made)) == {"convolution": 4, "pooling": 1, "reorder": 1}
+    compare(made, inputs)
+
+
+@pytest.mark.parametrize(("channels", "batch"), [((8, 16), 2), ((8, 12), 1), ((5, 16), 1)])
+def test_channels_that_cannot_be_joined(channels: tuple[int, int], batch: int) -> None:
+    """Several images, and channels that fill no blocks."""
+    compare(*branches(channels, batch))
+
+
+def test_parts_of_several_wholes() -> None:
+    """What is joined once is copied where it is wanted again; what is an input or an output stays where it is."""
+    inputs = {"x": normal(1, 4, 5)}
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Tanh", ["x"], ["t"]),
+        helper.make_node("Concat", ["r", "t"], ["one"], axis=1), helper.make_node("Neg", ["one"], ["n"]),
+        helper.make_node("Concat", ["t", "r"], ["two"], axis=1),
+        helper.make_node("Concat", ["n", "two"], ["three"], axis=1), helper.make_node("Sigmoid", ["three"], ["s"]),
+        helper.make_node("Concat", ["s", "s"], ["twice"], axis=1), helper.make_node("Abs", ["twice"], ["a"]),
+        helper.make_node("Concat", ["a", "x"], ["four"], axis=1), helper.make_node("Exp", ["four"], ["y"]),
+    ]  # fmt: skip
+    made = model(nodes, inputs, {})
+    assert Counter(kinds(made))["concat"] == 3
+    compare(made, inputs)
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (2, 8, 7), (2, 5, 4, 6), (1, 16, 3, 4, 5)])
+@pytest.mark.parametrize("rectified", [False, True])
+def test_batch_normalization(shape: tuple[int, ...], rectified: bool) -> None:
+    inputs = {"x": normal(*shape)}
+    held = {name: normal(shape[1], seed=seed) for seed, name in enumerate(("scale", "bias", "mean"))}
+    held["variance"] = np.square(normal(shape[1], seed=4)) + np.float32(0.1)
+    nodes = [helper.make_node("BatchNormalization", ["x", *held], ["n" if rectified else "y"], epsilon=1e-3)]
+    if rectified:
+        nodes.append(helper.make_node("Relu", ["n"], ["y"]))
+    made = model(nodes, inputs, held)
+    assert kinds(made) == ["batch_normalization"]
     compare(made, inputs)
 
 
