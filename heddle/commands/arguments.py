@@ -36,6 +36,14 @@ StrictMath = Annotated[
         "--strict-math", help="Host code without minimal filtering, and with numbers too small for a normal float."
     ),
 ]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        "--precision",
+        metavar="float32|bf16",
+        help="bf16: host code rounds what it multiplies by constants to bfloat16.",
+    ),
+]
 Pins = Annotated[
     list[str] | None,
     typer.Option("--pin", metavar="NODE=BACKEND", help="Give nodes to one backend, by name or operator, with * and ?."),
@@ -67,9 +75,11 @@ def settings(texts: Iterable[str] | None, flag: str = "--set") -> dict[str, dict
     return found
 
 
-def options(texts: Iterable[str] | None, strict_math: bool) -> dict[str, dict[str, Any]]:
-    """What --set and --strict-math ask of backends."""
+def options(texts: Iterable[str] | None, strict_math: bool, precision: str | None = None) -> dict[str, dict[str, Any]]:
+    """What --set, --strict-math and --precision ask of backends."""
     found = settings(texts)
+    if precision is not None:
+        found.setdefault("host", {})["precision"] = precision
     if strict_math:
         found.setdefault("host", {})["strict_math"] = True
     return found
