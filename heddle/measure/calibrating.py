@@ -159,8 +159,8 @@ class Calibration:
             made = plan(placed.model, self.backends, place=placed.place, demands=placed.demands)
         if not isinstance(made, Plan):
             raise HeddleError(
-                f"calibrate: {placed.model} is compiled part by part, since some of it is only known when it runs;"
-                " only a model that is compiled at once is measured"
+                "calibrate: the model is compiled part by part, since some of it is only known when it runs; only a"
+                " model that is compiled at once is measured"
             )
         return made
 
