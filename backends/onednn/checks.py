@@ -11,6 +11,8 @@ from heddle.core.ir import Node, TensorType
 from heddle.core.pattern import Match, attribute
 
 Check = Callable[[Match], str | None]
+EXACT = 2**24
+"""Integers up to here, and their sums, are exact in float32."""
 MOST_AXES = 6
 """Tensors of more axes fall off the library's fast paths."""
 
@@ -129,10 +131,22 @@ def scales_only(match: Match) -> str | None:
 
 
 def whole_sums(match: Match) -> str | None:
-    """Sums of products of bytes that float32 holds exactly, whatever the bytes are."""
-    depth = match["a"].shape[-1]
-    most = 2**24 // 255**2
-    return None if depth <= most else f"a has {depth} columns, takes at most {most}: sums are exact so far"
+    """Sums of products of bytes that float32 holds exactly, whatever the bytes are that are not known."""
+    known_b, zero = match.array("b"), match.array("b_zero_point")
+    if known_b is None:
+        column = match["a"].shape[-1] * _largest(match, "b")
+    else:
+        distance = np.abs(known_b.astype(np.int64) - (0 if zero is None else int(zero.reshape(()))))
+        column = int(distance.sum(axis=-2).max())
+    reached = _largest(match, "a") * column
+    return None if reached <= EXACT else f"sums of products reach {reached}, takes at most {EXACT}: exact so far"
+
+
+def _largest(match: Match, name: str) -> int:
+    """The greatest distance of a byte from its zero point."""
+    limits, array = np.iinfo(match[name].dtype), match.array(f"{name}_zero_point")
+    zero = 0 if array is None else int(array.reshape(()))
+    return max(limits.max - zero, zero - limits.min)
 
 
 def scales_of_columns(match: Match) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from heddle.backends.onednn.program import Program, from_json
 from heddle.core.errors import UnavailableError
 from onnx.reference import ReferenceEvaluator
 
@@ -56,8 +57,13 @@ def results(made: onnx.ModelProto, inputs: Arrays, options: dict[str, Any]) -> A
     return {name: np.asarray(array) for name, array in compiled(*inputs.values()).items()}
 
 
-def kinds(made: onnx.ModelProto, **options: Any) -> list[str]:
-    """The primitives that a model becomes."""
+def program(made: onnx.ModelProto, **options: Any) -> Program:
+    """What a model of one region becomes."""
     compiled = heddle.compile(made, backends=["onednn"], options={"onednn": options} if options else None)
     (step,) = compiled.schedules[0].steps
-    return [primitive["kind"] for primitive in step.artifact.meta["program"]["primitives"]]
+    return from_json(step.artifact.meta["program"])
+
+
+def kinds(made: onnx.ModelProto, **options: Any) -> list[str]:
+    """The primitives that a model becomes."""
+    return [primitive.kind for primitive in program(made, **options).primitives]

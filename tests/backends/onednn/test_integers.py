@@ -8,9 +8,11 @@ import numpy as np
 import onnx
 import pytest
 from heddle.backends.onednn.quantization import Quantized, exact
+from heddle.core.errors import HeddleError
 from heddle.core.ir import TensorType, Value
 from onnx import helper
 
+import heddle
 from tests.backends.graphs import Arrays, model, normal
 from tests.backends.onednn.comparing import compare_integers, kinds, needs_library
 
@@ -105,13 +107,30 @@ def test_qlinear_products(dtype: Any, rows: tuple[int, ...], most: int) -> None:
 @pytest.mark.parametrize("constant", [False, True])
 @pytest.mark.parametrize("zeros", [False, True])
 def test_products_of_integers_are_exact(left: Any, right: Any, constant: bool, zeros: bool) -> None:
-    """The deepest that is taken, of whole ranges."""
+    """The deepest that is taken whatever the bytes are, of whole ranges."""
     inputs, held = {"a": whole(left, 3, 258, most=255)}, {}
     (held if constant else inputs)["b"] = whole(right, 258, 9, most=255)
     if zeros:
         held |= {"az": np.array(100, left), "bz": np.array(90, right)}
     node = helper.make_node("MatMulInteger", ["a", "b", *(["az", "bz"] if zeros else [])], ["y"])
     compare_integers(model([node], inputs, held), inputs)
+
+
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize(("left", "most"), [(np.uint8, 255), (np.int8, 128)])
+def test_deep_products_of_integers(left: Any, most: int, known: bool) -> None:
+    """As deep as float32 is exact, by the weights that are known or else by their type; one deeper is refused."""
+    deepest = 2**24 // (most * (64 if known else 128))
+    for depth in (deepest, deepest + 1):
+        a = np.full((2, depth), 255 if left == np.uint8 else -128, left)
+        b = np.full((depth, 3), -64 if known else -128, np.int8)
+        inputs, held = ({"a": a}, {"b": b}) if known else ({"a": a, "b": b}, {})
+        made = model([helper.make_node("MatMulInteger", ["a", "b"], ["y"])], inputs, held)
+        if depth == deepest:
+            compare_integers(made, inputs)
+        else:
+            with pytest.raises(HeddleError, match="sums of products reach"):
+                heddle.compile(made, backends=["onednn"])
 
 
 def residual(dtype: Any) -> tuple[onnx.ModelProto, Arrays]:

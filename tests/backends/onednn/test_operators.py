@@ -10,13 +10,11 @@ import onnx
 import pytest
 from heddle.backends.onednn.layouts import blocked
 from heddle.backends.onednn.library import DST
-from heddle.backends.onednn.program import from_json
 from heddle.core.codegen.target import host
 from onnx import helper
 
-import heddle
 from tests.backends.graphs import Arrays, model, normal
-from tests.backends.onednn.comparing import compare, kinds, needs_library
+from tests.backends.onednn.comparing import compare, kinds, needs_library, program
 
 pytestmark = needs_library
 
@@ -171,9 +169,8 @@ def test_what_follows_a_convolution_is_part_of_it() -> None:
 
 def blocks(made: onnx.ModelProto) -> dict[str, int]:
     """How many primitives of each kind write images whose channels are in blocks."""
-    (step,) = heddle.compile(made, backends=["onednn"]).schedules[0].steps
-    program = from_json(step.artifact.meta["program"])
-    written = [(one.kind, program.tensors[one.arguments[DST]]) for one in program.primitives]
+    made_of = program(made)
+    written = [(one.kind, made_of.tensors[one.arguments[DST]]) for one in made_of.primitives]
     return dict(Counter(kind for kind, tensor in written if blocked(tensor.dims, tensor.strides)))
 
 
@@ -264,7 +261,28 @@ def test_infinite_masks() -> None:
     compare(model([helper.make_node("Softmax", ["x"], ["y"])], inputs, {}), inputs)
 
 
-def test_bfloat16_is_an_option() -> None:
-    inputs = {"x": normal(64, 256)}
-    node = helper.make_node("MatMul", ["x", "w"], ["y"])
-    compare(model([node], inputs, {"w": normal(256, 64)}), inputs, tolerance=2e-2, bf16=True)
+BFLOAT16: list[tuple[str, tuple[int, ...], dict[str, tuple[int, ...]], dict[str, Any]]] = [
+    ("MatMul", (64, 256), {"w": (256, 64)}, {}),
+    ("MatMul", (1, 48), {"w": (48, 17)}, {}),
+    ("MatMul", (2, 3, 8, 24), {"w": (2, 3, 24, 9)}, {}),
+    ("Gemm", (7, 40), {"w": (24, 40), "c": (24,)}, {"transB": 1}),
+    ("Conv", (1, 16, 9, 9), {"w": (24, 16, 3, 3), "b": (24,)}, {"pads": [1, 1, 1, 1]}),
+    ("Conv", (1, 16, 9, 9), {"w": (24, 16, 1, 1)}, {}),
+    ("Conv", (2, 8, 9), {"w": (8, 1, 3)}, {"group": 8}),
+    ("Conv", (1, 8, 5, 5, 5), {"w": (8, 8, 3, 3, 3)}, {}),
+    ("ConvTranspose", (1, 8, 5, 5), {"w": (8, 4, 3, 3)}, {"strides": [2, 2]}),
+]
+
+
+@pytest.mark.parametrize(("op", "shape", "held", "attributes"), BFLOAT16)
+def test_bfloat16_is_an_option(
+    op: str, shape: tuple[int, ...], held: dict[str, tuple[int, ...]], attributes: dict[str, Any]
+) -> None:
+    """Factors are rounded to eight bits where the processor gains by it, sums are not; what follows stays as it is."""
+    inputs = {"x": normal(*shape)}
+    constants = {name: normal(*dims, seed=2) for name, dims in held.items()}
+    nodes = [helper.make_node(op, ["x", *held], ["s"], **attributes), helper.make_node("Sigmoid", ["s"], ["y"])]
+    compare(model(nodes, inputs, constants), inputs, tolerance=3e-2, bf16=True)
+    linear = model([helper.make_node(op, ["x", *held], ["y"], **attributes)], inputs, constants)
+    compare(linear, inputs, tolerance=1e-2, bf16=True)
+    assert (program(linear, bf16=True).bf16, program(linear).bf16) == (True, False)
