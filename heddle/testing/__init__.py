@@ -6,9 +6,10 @@ In a plugin's tests:
     test_conformance = conformance("mine")
 """
 
-from heddle.testing.cases import Case, ImpossibleError, draw_case
+from heddle.testing.cases import Case, draw_case
 from heddle.testing.compare import difference, differences
 from heddle.testing.conformance import conformance
+from heddle.testing.drawing import ImpossibleError
 from heddle.testing.examine import Finding, Outcome, Subject, examine
 from heddle.testing.kit import Kit
 from heddle.testing.report import LEAST, Report, Score

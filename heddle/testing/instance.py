@@ -10,6 +10,7 @@ from heddle.core.ir import Graph, Node, Value
 from heddle.core.ops import OPERATORS
 from heddle.core.pattern import Pattern
 from heddle.core.pattern.search import ops_of
+from heddle.testing.rules import TOGETHER
 
 T = TypeVar("T")
 Pick = Callable[[Sequence[T]], T]
@@ -78,8 +79,7 @@ class _Maker:
             if operand is None:
                 inputs.append(None)
             elif operand.name in self.pattern.several:
-                count = self.pick((2, 1, 3))
-                for number in range(count):
+                for number in range(self.pick((2, 1, 3)) * len(TOGETHER.get(op, (op,)))):
                     self.instance.leaves[f"{operand.name}{suffix}_{number}"] = operand.name
                     inputs.append(f"{operand.name}{suffix}_{number}")
             elif may_lack and operand.name in self.pattern.absentable and self.pick((True, False)):

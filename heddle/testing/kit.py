@@ -19,7 +19,8 @@ from heddle.core.frontend.export import export_model
 from heddle.core.pattern import Pattern
 from heddle.core.plugin import Backend, get_backend, patterns_of
 from heddle.core.runtime.device import Device
-from heddle.testing.cases import Case, ImpossibleError, draw_case
+from heddle.testing.cases import Case, draw_case
+from heddle.testing.drawing import ImpossibleError
 from heddle.testing.examine import Finding, Subject, examine
 from heddle.testing.limits import Limit, limits_of
 from heddle.testing.report import LEAST, Beyond, Report, Score

@@ -10,13 +10,25 @@ from numpy.typing import NDArray
 
 from heddle.core.ir import TensorType
 
+Span = tuple[int, int]
+"""Whole numbers from the first up to but without the second."""
+
 Fill = Literal["normal", "zeros", "ones", "limits", "special", "denormal"]
 _SPECIAL = (np.nan, np.inf, -np.inf, -0.0)
 
 
-def fill(type: TensorType, how: Fill, random: np.random.Generator) -> NDArray[Any]:
-    """An array of a type; what a dtype does not have (no NaN in integers) is replaced by ordinary numbers."""
+def fill(type: TensorType, how: Fill, random: np.random.Generator, span: Span | None = None) -> NDArray[Any]:
+    """An array of a type, of whole numbers in a span where one is given.
+
+    What a dtype does not have (no NaN in integers) is replaced by ordinary numbers.
+    """
     shape, dtype = type.shape or (), type.dtype
+    if span is not None:
+        low, high = span
+        ends = how in ("limits", "special")
+        return np.asarray(random.choice([low, high - 1], shape) if ends else random.integers(low, high, shape)).astype(
+            dtype
+        )
     if how in ("zeros", "ones"):
         return np.full(shape, how == "ones").astype(dtype)
     if dtype.kind == "b":
@@ -40,9 +52,13 @@ def fill(type: TensorType, how: Fill, random: np.random.Generator) -> NDArray[An
     return np.asarray(numbers).astype(dtype)
 
 
-def constant(type: TensorType, role: str, rank: int, random: np.random.Generator) -> NDArray[Any]:
+def constant(
+    type: TensorType, role: str, rank: int, random: np.random.Generator, span: Span | None = None
+) -> NDArray[Any]:
     """The array of a constant operand that plays this role (the operator's name of it)."""
     shape, dtype = type.shape or (), type.dtype
+    if span is not None:
+        return fill(type, "normal", random, span)
     if role in ("axes", "axis"):
         return np.asarray(random.integers(0, rank, shape)).astype(dtype)
     if "zero_point" in role:

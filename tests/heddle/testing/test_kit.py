@@ -25,9 +25,9 @@ def _lone(found, expected):
     return f"1 of 1 elements differ; at [0] it has {found}, the reference {expected}"
 
 
-def scores(fault="", cases=60, patterns=(faulty.conv, faulty.sub), compiler="", **more):
+def scores(fault="", cases=60, patterns=(faulty.conv, faulty.sub), compiler="", shrinking=2, **more):
     devices = {"faulty": faulty.FaultyDevice(fault)}
-    report = Kit(cases, shrinking=2, **more).test(faulty.Faulty(compiler, patterns), devices=devices, timeout=1)
+    report = Kit(cases, shrinking=shrinking, **more).test(faulty.Faulty(compiler, patterns), devices=devices, timeout=1)
     return {score.pattern: score for score in report.scores}
 
 
@@ -94,7 +94,7 @@ def test_every_limit_is_broken():
     ],
 )
 def test_the_neighbours_of_a_limit(condition, outside):
-    found = demand_of(condition, lambda name: None, outside=True).samples()
+    found = demand_of(condition, condition.term, lambda quantity: None, outside=True).samples()
     assert set(outside) <= set(found)
     assert not any(condition.predicate.holds(value) for value in found)
 
@@ -106,7 +106,7 @@ def test_too_few_cases_are_a_failure():
 
 
 def test_the_failing_case_is_small_and_saved(tmp_path):
-    score = scores("ignored dilation", patterns=(faulty.conv,), folder=tmp_path)["conv"]
+    score = scores("ignored dilation", patterns=(faulty.conv,), shrinking=15, folder=tmp_path)["conv"]
     model = onnx.load(score.model)
     onnx.checker.check_model(model, full_check=True)
     (node,) = model.graph.node

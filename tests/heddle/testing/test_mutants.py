@@ -55,5 +55,5 @@ def test_what_changes_something_is_told_apart(name, change):
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_survivors_are_those_that_are_known():
-    survivors = {(name, change) for name, change, how in mutants.campaign(1000) if not how}
+    survivors = {(name, change) for name, change, how in mutants.campaign() if not how}
     assert survivors <= {(name, change) for name, change, _ in mutants.EQUIVALENT}
