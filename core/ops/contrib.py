@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from heddle.core.errors import GraphError
 from heddle.core.ir import TensorType, Type, dtype_named
+from heddle.core.ir.types import DType
 from heddle.core.ops import scalar as s
 from heddle.core.ops.activation import gelu, leaky_relu, sigmoid
 from heddle.core.ops.matmul import gemm_type, product, product_dims
@@ -131,6 +132,11 @@ def _zero(x: Array, zero_point: Array | None) -> Array:
     return np.zeros((), x.dtype) if zero_point is None else zero_point
 
 
+def _stored(x: Operand, y_zero_point: Operand | None) -> DType:
+    """The dtype of a result: that of its zero point."""
+    return x.dtype if y_zero_point is None else y_zero_point.dtype
+
+
 def qlinear_average_pool_type(
     x: Operand,
     x_scale: Operand,
@@ -143,7 +149,9 @@ def qlinear_average_pool_type(
 ) -> Type:
     if channels_last:
         raise GraphError("com.microsoft.QLinearAveragePool: channels_last is 1, only 0 has a meaning here")
-    return average_pool_type(x, dilations=None, **attributes)
+    pooled = average_pool_type(x, dilations=None, **attributes)
+    assert isinstance(pooled, TensorType)
+    return TensorType(_stored(x, y_zero_point), pooled.dims)
 
 
 @op("com.microsoft.QLinearAveragePool", infer=qlinear_average_pool_type)
@@ -183,10 +191,11 @@ def qlinear_global_type(
     *,
     channels_last: int,
 ) -> Type:
+    dtype = _stored(x, y_zero_point)
     if x.dims is None:
-        return x.type
+        return TensorType(dtype, None)
     ones = (1,) * (len(x.dims) - 2)
-    return TensorType(x.dtype, (x.dims[0], *ones, x.dims[-1]) if channels_last else (*x.dims[:2], *ones))
+    return TensorType(dtype, (x.dims[0], *ones, x.dims[-1]) if channels_last else (*x.dims[:2], *ones))
 
 
 @op("com.microsoft.QLinearGlobalAveragePool", infer=qlinear_global_type)
@@ -216,7 +225,7 @@ def qlinear_softmax_type(
 ) -> Type:
     if x.rank is not None:
         axis_of("com.microsoft.QLinearSoftmax", axis, x.rank)
-    return x.type
+    return TensorType(_stored(x, y_zero_point), x.dims)
 
 
 @op("com.microsoft.QLinearSoftmax", infer=qlinear_softmax_type)

@@ -99,6 +99,11 @@ def infer(line: str) -> str:
         ("Resize(float32[N,3,8,8], _, _, [1, 3, 5, 6])", "float32[1,3,5,6]"),
         ("LayerNormalization(float16[N,4], float16[4]) -> 3", "float16[N,4], float32[N,1], float32[N,1]"),
         ("QuantizeLinear(float32[N,4], float32[], int8[])", "int8[N,4]"),
+        ("com.microsoft.QLinearGlobalAveragePool(uint8[N,3,4,4], float32[], uint8[], float32[], int8[])",
+         "int8[N,3,1,1]"),
+        ("com.microsoft.QLinearAveragePool(uint8[N,3,4,4], float32[], uint8[], float32[], int8[]) "
+         "{kernel_shape=[2, 2], channels_last=0}",
+         "int8[N,3,3,3]"),
         ("DequantizeLinear(uint8[N,4], float16[4])", "float16[N,4]"),
         ("LSTM(float32[T,N,5], float32[2,16,5], float32[2,16,4]) "
          '{direction="bidirectional", hidden_size=4} -> 3',
