@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from heddle.backends.vta.layers import Copy, Layer, Pitch, Tensor, Turn, block_of
 from heddle.backends.vta.scalings import number, unchanged
-from heddle.backends.vta.views import View, dense, is_dense, reshaped, transposed
+from heddle.backends.vta.views import View, dense, detour, is_dense, reshaped, transposed
 from heddle.core.errors import BackendError
 from heddle.core.ir import Value
 from heddle.core.pattern import Match
@@ -69,19 +69,20 @@ class Lowering:
         if view.channel == channel:
             return view
         if (value, channel) not in self._turned:
-            self._turned[value, channel] = self._turn(value, view, channel)
+            result = dense(self._memory(value), view.sizes, channel, self.lanes)
+            self._turn(value, view, result)
+            self._turned[value, channel] = result
         return self._turned[value, channel]
 
-    def _turn(self, value: Value, view: View, channel: int) -> View:
+    def _turn(self, value: Value, view: View, result: View) -> None:
+        """Write a view where another lies that has its channels along another axis."""
         if len(view.sizes) > 4:
-            raise BackendError(f"vta: {value}: its channels are axis {view.channel}, axis {channel} is needed")
-        if view.pitches[channel] != 1 and view.sizes[channel] > 1:
-            view = self.copied(value, view, inner=channel)
-        result = dense(self._memory(value), view.sizes, channel, self.lanes)
-        axes = [axis for axis in range(len(view.sizes)) if axis not in (view.channel, channel)]
-        source, target = _turnable(view, axes, channel), _turnable(result, axes, view.channel)
+            raise BackendError(f"vta: {value}: its channels are axis {view.channel}, axis {result.channel} is needed")
+        if view.pitches[result.channel] != 1 and view.sizes[result.channel] > 1:
+            view = self.copied(value, view, inner=result.channel)
+        axes = [axis for axis in range(len(view.sizes)) if axis not in (view.channel, result.channel)]
+        source, target = _turnable(view, axes, result.channel), _turnable(result, axes, view.channel)
         self.add(Turn(result.memory, source, target), ())
-        return result
 
     def copied(
         self, value: Value, view: View, inner: int | None = None, signed: bool = False, clears: int | None = None
@@ -128,10 +129,22 @@ class Lowering:
                 return whole
         for channel in range(1, len(value.shape)):
             if reshaped(dense("", value.shape, channel, self.lanes), sizes) is not None:
-                found = reshaped(self.copied(value, self.along(value, channel)), sizes)
-                assert found is not None
-                return found
+                return self._copied_to(value, self.along(value, channel), sizes)
+        around = detour(value.shape, sizes, self.lanes)
+        if around is not None:
+            view = self.along(value, around.start)
+            whole = dense(self._memory(value), sizes, around.end, self.lanes)
+            target = reshaped(whole, around.between)
+            assert target is not None
+            self._turn(value, reshaped(view, around.between) or self._copied_to(value, view, around.between), target)
+            return whole
         raise BackendError(f"vta: {value}: its elements cannot be taken as {list(sizes)}")
+
+    def _copied_to(self, value: Value, view: View, sizes: Sequence[int]) -> View:
+        """A view in dimensions that it has once it lies densely."""
+        found = reshaped(self.copied(value, view), sizes)
+        assert found is not None
+        return found
 
     def leave(self, value: Value, inputs: Sequence[Value]) -> None:
         """See to it that the host can read a value where it lies."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from heddle.backends.vta.checks import activations, scalar
-from heddle.backends.vta.views import dense, reshaped
+from heddle.backends.vta.views import dense, detour, reshaped
 from heddle.core.ir import Value
 from heddle.core.pattern import Match, Pattern, const, dequantize, either, maybe_const, ops, pattern, quantize, rank
 
@@ -31,6 +31,8 @@ def _keeps_lanes(lanes: int, turns: bool) -> Callable[[Match], str | None]:
                 found = reshaped(dense("", one, channel, lanes), other)
                 if found is not None and found.channel and (turns or found.channel == 1):
                     return None
+        if turns and detour(before, after, lanes) is not None:
+            return None
         return f"{match['x'].type} becomes {match.outputs[0].type}, takes what leaves vectors of {lanes} channels whole"
 
     return can_be_a_view

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, product
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,35 @@ def reshaped(view: View, sizes: Sequence[int]) -> View | None:
         return None
     pitches += [1] * (len(sizes) - len(pitches))
     return replace(view, sizes=tuple(sizes), pitches=tuple(pitches), channel=channel)
+
+
+@dataclass(frozen=True)
+class Detour:
+    """A reshape of a value with channels along `start` to one with channels along `end`, turned in other dimensions."""
+
+    start: int
+    between: tuple[int, ...]
+    end: int
+
+
+def detour(before: Sequence[int], after: Sequence[int], lanes: int) -> Detour | None:
+    """How a reshape that tears vectors of channels apart can be made by turning the value once; None where it cannot.
+
+    >>> detour((1, 16, 4, 4), (1, 256), 16)
+    Detour(start=1, between=(1, 16, 16), end=1)
+    """
+    for start, end in product(range(1, len(before)), range(1, len(after))):
+        for between in (_image(before), _image(after)):
+            first = reshaped(dense("", before, start, lanes), between)
+            last = reshaped(dense("", after, end, lanes), between)
+            if first is not None and last is not None and 0 != first.channel != last.channel != 0:
+                return Detour(start, between, end)
+    return None
+
+
+def _image(sizes: Sequence[int]) -> tuple[int, ...]:
+    """Dimensions with those behind the second as one."""
+    return (*sizes[:2], math.prod(sizes[2:])) if len(sizes) > 2 else tuple(sizes)
 
 
 def _groups(old: Sequence[int], new: Sequence[int]) -> Iterator[tuple[range, range]]:
