@@ -90,17 +90,24 @@ class Part:
 
     def run(self, values: dict[str, Any], machine: Machine) -> None:
         """Read the inputs from `values` and bind the outputs there."""
-        shapes = tuple([shape_of(values[name]) for name in self.inputs])
-        key = (shapes, tuple([values[name].tobytes() for name in self.by_value]))
+        shapes, arrays = self._seen(values)
+        key = (shapes, tuple([values[name].tobytes() for name in self.by_value]) if self.by_value else ())
         found = self._made.get(key)
         if found is None or len(self._made) >= LIMIT:
             case = Case(shapes, {name: values[name] for name in self.by_value})
             found = self._found(key, case, machine)
-        results = machine.compute(found[1], _flat([values[name] for name in self._passed]))
+        results = machine.compute(found[1], arrays)
         if self.gathers:
             values[self.outputs[0]] = list(results)
         else:
             values.update(zip(self.outputs, results, strict=True))
+
+    def _seen(self, values: Mapping[str, Any]) -> tuple[tuple[Shape | None, ...], list[Array]]:
+        """The shapes of the inputs, and the arrays that are passed on."""
+        try:
+            return tuple([values[name].shape for name in self.inputs]), [values[name] for name in self._passed]
+        except AttributeError:  # a sequence, or an optional that is absent
+            return tuple([shape_of(values[name]) for name in self.inputs]), _flat([values[n] for n in self._passed])
 
     def prepare(self, case: Case) -> None:
         """Compile for this case now."""
@@ -185,7 +192,7 @@ class Course:
     def run(self, arguments: Sequence[Any], machine: Machine) -> list[Any]:
         """The results for these arguments. They may be the arguments or constants themselves."""
         values: dict[str, Any] = dict(self.constants)
-        values.update((spec.name, value) for spec, value in zip(self.inputs, arguments, strict=True))
+        values.update(zip(self._names, arguments, strict=True))
         for step, done in zip(self.steps, self._done, strict=True):
             step.run(values, machine)
             for name in done:
@@ -207,6 +214,10 @@ class Course:
         """Everything that has been compiled."""
         for part in self.parts:
             yield from (schedule for _, schedule in part.made)
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(spec.name for spec in self.inputs)
 
     @cached_property
     def _done(self) -> tuple[tuple[str, ...], ...]:

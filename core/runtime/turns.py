@@ -41,9 +41,9 @@ def loop(
     blanks = body.blanks[1 + count :]
     scanned: list[list[Array]] = [[] for _ in blanks]
     trips = None if m is None else int(_single("Loop: the trip count", m))
-    going, turn = cond is None or _truth("Loop: the condition", cond), 0
+    going, turn, on = cond is None or _truth("Loop: the condition", cond), 0, np.asarray(True)
     while going and (trips is None or turn < trips):
-        flag, *results = body(np.asarray(turn, np.int64), np.asarray(True), *states, *outside)
+        flag, *results = body(np.array(turn, np.int64), on, *states, *outside)
         states, rows = results[:count], results[count:]
         for column, row in zip(scanned, rows, strict=True):
             column.append(row)
@@ -121,7 +121,7 @@ def _stack(name: str, rows: Sequence[Array], blank: Array, axis: int) -> Array:
 def _single(what: str, array: Array) -> Any:
     if array.size != 1:
         raise InputError(f"{what} is one number, {array.size} are given")
-    return array.reshape(-1)[0]
+    return array.item()
 
 
 def _truth(what: str, array: Array) -> bool:
