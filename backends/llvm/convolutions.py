@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from heddle.core.codegen.affine import Affine, of_axis, only_axis
 from heddle.core.codegen.affine import axis as fresh_axis
-from heddle.core.codegen.affine import of_axis, only_axis
 from heddle.core.codegen.kernels.image import Window
 from heddle.core.codegen.lower import Lowering
 from heddle.core.codegen.lower.windows import window_of
 from heddle.core.codegen.tensor import Compute, load, position, walk
 from heddle.core.ir import Value
+from heddle.core.ops.convolution import transposed_padding
 from heddle.core.ops.scalar import Expr, cast, finite_range, maximum, minimum, round_even
 from numpy.typing import NDArray
 
@@ -97,6 +98,8 @@ def take_sliding(op: Lowering, known: dict[Value, Dequantized]) -> bool:
         return False
     if op.node.op == "Conv":
         return _take_conv(op, known)
+    if op.node.op == "ConvTranspose":
+        return _take_conv_transpose(op)
     if op.node.op in ("MaxPool", "AveragePool"):
         return _take_pool(op, known.get(x))
     if op.node.op in ("GlobalAveragePool", "GlobalMaxPool"):
@@ -154,6 +157,56 @@ def _take_row_conv(op: Lowering) -> bool:
     _add(op, sliding, op.operand(2), output=result)
     op.view(op.output, result)
     return True
+
+
+def _take_conv_transpose(op: Lowering) -> bool:
+    """A convolution with a filter for each phase of the output, whose results are then put between each other.
+
+    Where the first element of the input begins to write is 0: with stride s, element s q + p of an axis is the sum over
+    t of x[q - t] w[s t + p], and p is its phase.
+    """
+    weights, attrs = op.known(1), op.attrs
+    if weights is None or any(dilation != 1 for dilation in attrs["dilations"] or ()):
+        return False
+    (n, _, *sizes), kernel, strides = op[0].shape, weights.shape[2:], _pair(attrs["strides"] or (1, 1))
+    padding, given = attrs["output_padding"] or (0, 0), (attrs["output_shape"], attrs["pads"], attrs["auto_pad"])
+    cut, out = transposed_padding(tuple(sizes), kernel, strides, (1, 1), padding, *given)
+    taps = tuple(-(-k // s) for k, s in zip(kernel, strides, strict=True))
+    first = tuple(c // s for c, s in zip(cut, strides, strict=True))
+    ends = tuple((c + o - 1) // s + 1 for c, o, s in zip(cut, out, strides, strict=True))
+    pads = _pair(tuple(t - 1 - f for t, f in zip(taps, first, strict=True)))
+    if min(pads) < 0:
+        return False
+    filters = op.table("filters", _filters_of_phases(weights, strides, _pair(taps), attrs["group"]))
+    phases = op.fresh("phases", F32, (n, filters.shape[0], *(e - f for e, f in zip(ends, first, strict=True))))
+    _add(op, Sliding("conv", op[0], Window(_pair(taps), pads=pads), attrs["group"], filters), output=phases)
+    bias = op.operand(2)
+    for number, phase in enumerate(np.ndindex(strides)):
+        begin = [(p - c) % s for p, c, s in zip(phase, cut, strides, strict=True)]
+        count = [-(-(o - b) // s) for o, b, s in zip(out, begin, strides, strict=True)]
+        ahead = [(b + c) // s - f for b, c, s, f in zip(begin, cut, strides, first, strict=True)]
+
+        def target(n: Affine, m: Affine, *at: Affine, begin: Sequence[int] = begin) -> list[Affine]:
+            return [n, m, *(i * s + b for i, s, b in zip(at, strides, begin, strict=True))]
+
+        def body(
+            n: Affine, m: Affine, y: Affine, x: Affine, number: int = number, ahead: Sequence[int] = ahead
+        ) -> Expr:
+            value = load(phases, n, m * (strides[0] * strides[1]) + number, y + ahead[0], x + ahead[1])
+            return value if bias is None else value + load(bias, m)
+
+        op.part(op.output, (*op.output.shape[:2], *count), target, body)
+    return True
+
+
+def _filters_of_phases(weights: Array, strides: tuple[int, int], taps: tuple[int, int], group: int) -> Array:
+    """The filters of a transposed convolution, each taken apart into its phases, as those of one that slides."""
+    (channels, filters, *kernel), (down, across), (rows, columns) = weights.shape, strides, taps
+    room = [(0, t * s - k) for t, s, k in zip(taps, strides, kernel, strict=True)]
+    whole = np.pad(weights, ((0, 0), (0, 0), *room))
+    apart = whole.reshape(group, channels // group, filters, rows, down, columns, across)[..., ::-1, :, ::-1, :]
+    ordered = apart.transpose(0, 2, 4, 6, 1, 3, 5)
+    return ordered.reshape(group * filters * down * across, channels // group, rows, columns)
 
 
 def _take_qlinear_conv(op: Lowering) -> bool:
