@@ -78,16 +78,21 @@ class Counterfactual:
 
 @dataclass(frozen=True)
 class Explanation:
-    """The accounts of a plan's nodes, in the order of the graph, and the changes that would help, the best first."""
+    """The accounts of a plan's nodes, in the order of the graph, and the changes that would help, the best first.
+
+    `remarks` are what backends that compute something have to say of their options.
+    """
 
     plan: Plan
     accounts: tuple[Account, ...]
     shares: dict[str, float]
     counterfactuals: tuple[Counterfactual, ...]
+    remarks: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [str(self.plan)]
         lines.append("work: " + (", ".join(f"{share:.0%} on {name}" for name, share in self.shares.items()) or "none"))
+        lines += self.remarks
         for account in self.accounts:
             label = f' "{account.name}"' if account.name else ""
             by = f" by {account.pattern}" if account.pattern else ""
@@ -106,6 +111,7 @@ class Explanation:
         return {
             "plan": self.plan.to_json(),
             "shares": dict(self.shares),
+            "remarks": list(self.remarks),
             "nodes": [asdict(account) for account in self.accounts],
             "counterfactuals": [{**asdict(change), "text": str(change)} for change in self.counterfactuals],
         }
@@ -166,7 +172,9 @@ class _Explainer:
         shares: dict[str, float] = {}
         for account in accounts:
             shares[account.backend] = shares.get(account.backend, 0.0) + account.share
-        return Explanation(self.plan, tuple(accounts), shares, self._counterfactuals(work, total))
+        used = [backend for backend in self.backends if backend.name in shares]
+        remarks = tuple(f"{backend.name}: {remark}" for backend in used for remark in backend.remarks)
+        return Explanation(self.plan, tuple(accounts), shares, self._counterfactuals(work, total), remarks)
 
     def _seconds(self) -> dict[str, float]:
         """Each region's computing, shared out to its nodes by what each would take alone on its device."""

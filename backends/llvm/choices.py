@@ -11,12 +11,17 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
+import ml_dtypes
+import numpy as np
 from heddle.core.codegen.kernels import conv, depthwise, gemm, tiled, winograd
 from heddle.core.codegen.target import Target
+from heddle.core.codegen.values import BF16
 from heddle.core.errors import BackendError
 
 Kernel = gemm.Gemm | conv.Conv | depthwise.Depthwise
 Schedule = gemm.Schedule | conv.Schedule | winograd.Schedule | depthwise.Schedule | tiled.Schedule
+
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
 _TEMPLATES: dict[type[Any], ModuleType] = {
     gemm.Schedule: gemm,
@@ -31,11 +36,18 @@ _NAMES = {module.__name__.rpartition(".")[2]: kind for kind, module in _TEMPLATE
 class Choices:
     """The schedules of the kernels of one machine; remembers which problems it was asked about and what it took.
 
-    `known` are choices by the problem's key, as JSON values. `strict` rules out minimal filtering.
+    `known` are choices by the problem's key, as JSON values. `strict` rules out minimal filtering; with `halves` the
+    operands of products with constants are rounded to bfloat16.
     """
 
-    def __init__(self, target: Target, strict: bool = False, known: Mapping[str, Mapping[str, Any]] | None = None):
-        self.target, self.strict, self.known = target, strict, known or {}
+    def __init__(
+        self,
+        target: Target,
+        strict: bool = False,
+        known: Mapping[str, Mapping[str, Any]] | None = None,
+        halves: bool = False,
+    ):
+        self.target, self.strict, self.known, self.halves = target, strict, known or {}, halves
         self.asked: list[Kernel] = []
         self.taken: dict[str, Mapping[str, Any]] = {}
 
@@ -91,7 +103,7 @@ class Choices:
         """Whether minimal filtering is allowed and possible: of floats it rounds otherwise, of bytes it is exact."""
         if not isinstance(problem, conv.Conv) or (self.strict and problem.source.scalar.floating):
             return False
-        return winograd.applies(problem)
+        return problem.source.scalar != BF16 and winograd.applies(problem)
 
 
 @cache

@@ -18,7 +18,7 @@ from heddle.core.codegen.region import program
 from heddle.core.codegen.target import Target
 from heddle.core.errors import BackendError
 from heddle.core.ir import Node
-from heddle.core.plugin import Backend, Figures, Region
+from heddle.core.plugin import Backend, Figures, Region, Tolerance
 from heddle.core.plugin.recall import source_digest
 from heddle.core.plugin.tuning import Choice, Problem, read_choices
 from heddle.core.runtime.artifact import Artifact
@@ -33,18 +33,25 @@ _TARGETS: dict[str, Callable[[], Target]] = {
 }
 
 
+HALVES = 3e-2
+"""How far results of networks in bfloat16 may be: each product is off by up to 2^-8, and layers add up."""
+
+
 @dataclass(frozen=True)
 class HostOptions:
     """`target` is the machine to compile for: this one, or a baseline that more machines can run.
 
     `strict_math` keeps to sums of products in the order of their definition, without minimal filtering, and to
-    numbers too small for a normal float. `tuning` is a file of records that `heddle tune` wrote: kernels are made as
+    numbers too small for a normal float. `precision` "bf16" rounds the operands of products with constants to bfloat16
+    and sums them as floats: half the memory for weights, and quick where the processor has instructions for it.
+    `tuning` is a file of records that `heddle tune` wrote: kernels are made as
     they choose.
     """
 
     target: Literal["native", "x86-64", "avx2", "avx512", "amx", "aarch64"] = "native"
     strict_math: bool = False
     tuning: str = ""
+    precision: Literal["float32", "bf16"] = "float32"
 
 
 class Host(Backend):
@@ -54,8 +61,23 @@ class Host(Backend):
     takes_all = True
     Options = HostOptions
 
+    def __init__(self, options: HostOptions | None = None) -> None:
+        super().__init__(options)
+        if self.options.precision == "bf16" and self.options.strict_math:
+            raise BackendError(
+                "host: precision bf16 rounds what is multiplied, and strict_math forbids it; give up one"
+            )
+
     def refuses(self, node: Node) -> str | None:
         return refusal(node)
+
+    @property
+    def tolerance(self) -> Tolerance:  # type: ignore[override] # what the class has for all, this has by its options
+        return Tolerance(relative=HALVES) if self._halves else Tolerance()
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        return ("products with constants are of bfloat16, summed as floats",) if self._halves else ()
 
     @property
     def figures(self) -> Figures:
@@ -72,6 +94,7 @@ class Host(Backend):
         choices = self._choices
         made = compile_region(region.body, self.target, Kernels(strict, choices), flush=not strict)
         meta = {**made.meta, "tuning": choices.digest()} if choices.taken else made.meta
+        meta = {**meta, "precision": self.options.precision} if self._halves else meta
         return replace(made, backend=self.name, meta=meta)
 
     def problems(self, region: Region) -> list[Problem]:
@@ -89,7 +112,11 @@ class Host(Backend):
     def _choices(self) -> Choices:
         path = self.options.tuning
         known = read_choices(path, self.name) if path else {}
-        return Choices(self.target, self.options.strict_math, known)
+        return Choices(self.target, self.options.strict_math, known, self._halves)
+
+    @property
+    def _halves(self) -> bool:
+        return self.options.precision == "bf16"
 
     @property
     def target(self) -> Target:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from heddle.backends.llvm.choices import Choices
+from heddle.backends.llvm.choices import BFLOAT16, Choices
 from heddle.backends.llvm.convolutions import F32, Sliding, sliding_of
 from heddle.backends.llvm.fusion import read_by
 from heddle.backends.llvm.held import hold, largest_sum, release
@@ -25,13 +25,13 @@ from heddle.core.codegen.kernels.pool import Pool, pool, whole_pool
 from heddle.core.codegen.kernels.tail import Place, Tail
 from heddle.core.codegen.llvm import Function
 from heddle.core.codegen.lower import Step
-from heddle.core.codegen.narrow import storage_type
+from heddle.core.codegen.narrow import storage_type, to_storage
 from heddle.core.codegen.pieces import by_caller
 from heddle.core.codegen.target import Target
 from heddle.core.codegen.template import Argument, Functions, template
 from heddle.core.codegen.tensor import Check, Compute, load, part
+from heddle.core.codegen.values import BF16, I32
 from heddle.core.codegen.values import F32 as FLOAT
-from heddle.core.codegen.values import I32
 from heddle.core.codegen.values import Value as Register
 from heddle.core.ir import Graph, Names, TensorType, Value, tensor
 from heddle.core.ops.scalar import Expr
@@ -61,7 +61,7 @@ class Layouts:
         self.plain = {*graph.inputs, *tables}
         self.made: list[Step] = []
         self.padded: dict[tuple[Value, int, int], Value] = {}
-        self.interleaved: dict[tuple[Value, int], Blocked] = {}
+        self.copies: dict[tuple[Value, int, Image, int], Blocked] = {}
 
     def run(self) -> list[Step]:
         """Steps in which every contraction over images is a kernel."""
@@ -225,7 +225,7 @@ class Layouts:
         whole = sliding.kind.startswith("whole")
         channels = sliding.source.shape[1]
         few = sliding.kind == "conv" and channels <= FEW and sliding.source not in self.images.blocked
-        block = (FEW if sliding.quantized else channels) if few else self.lanes
+        block = (FEW if sliding.quantized or self._in_halves(sliding) else channels) if few else self.lanes
         fill = self.images.fill(sliding) if sliding.kind == "conv" else None
         source = self._make_blocked(sliding.source, block, fill)
         places, pointers = self._operands(step, operands_of(step.body, leaf))
@@ -269,15 +269,18 @@ class Layouts:
             tail, before = self._dequantizing(sliding, weights, tail)
             pointers = [*before, *pointers]
         alone = sliding.groups == source.image.channels == out.image.channels and source.image.block == self.lanes
+        alone = alone and sliding.groups > 1
+        if self._in_halves(sliding) and not alone:
+            weights = weights.astype(BFLOAT16)
+            problem = replace(problem, source=replace(source.image, scalar=BF16, outer=0))
         room, whole = 0, True
-        if alone and sliding.groups > 1:
+        if alone:
             single = depthwise.Depthwise(source.image, out.image, window)
             plan = self.choices(single)
             packed = depthwise.pack(weights, single)
             make: Functions = lambda name: depthwise.depthwise(name, target, single, plan, tail)  # noqa: E731
         elif isinstance(schedule := self.choices(problem), tiled.Schedule):
             on_tiles, problem = schedule, tiled.interleaved(problem)
-            source = self._interleave(source, problem.source, self.images.fill(sliding))
             packed = tiled.pack(weights, problem)
             make = lambda name: tiled.conv(name, target, problem, on_tiles, tail)  # noqa: E731
         elif isinstance(schedule, winograd.Schedule):
@@ -289,26 +292,37 @@ class Layouts:
             packed = conv.pack(weights, problem, target, schedule)
             whole = schedule.split >= source.image.blocks
             make = lambda name: conv.conv(name, target, problem, schedule, tail)  # noqa: E731
+        if not alone:
+            source = self._copied(source, problem.source, self.images.fill(sliding))
         table = self.table(f"{sliding.weights.name}.packed", packed)
         scratch = self.names.fresh(f"{step.output.name}.scratch", tensor("uint8", room)) if room else None
         last = Argument(scratch or table)
         self._add(step, [source.argument, Argument(table)], [last], out, pointers, make, scratch, whole)
 
-    def _interleave(self, source: Blocked, wanted: Image, fill: int) -> Blocked:
-        """An image with all channels of a pixel side by side, made once for all its readers."""
+    def _copied(self, source: Blocked, wanted: Image, fill: int) -> Blocked:
+        """An image as a kernel wants it, with channels side by side or in bfloat16, made once for all its readers."""
         if source.image == wanted:
             return source
-        key = source.value, source.offset
-        if key not in self.interleaved:
-            dtype = source.value.dtype
-            held = Blocked(wanted, self.names.fresh(f"{source.value.name}.beside", tensor(dtype, wanted.size)))
+        key = source.value, source.offset, wanted, fill
+        if key not in self.copies:
+            narrowed = source.image.scalar != wanted.scalar
+            dtype = BFLOAT16 if narrowed else source.value.dtype
+            held = Blocked(wanted, self.names.fresh(f"{source.value.name}.copy", TensorType(dtype, (wanted.size,))))
+            change = self._narrowed if narrowed else None
 
             def functions(name: str) -> list[Function]:
-                return repack(name, self.target, source.image, wanted, fill=fill, internal=False)
+                return repack(name, self.target, source.image, wanted, fill=fill, change=change, internal=False)
 
             self.made.append(template(held.value, [source.value], [source.argument, held.argument], functions))
-            self.interleaved[key] = held
-        return self.interleaved[key]
+            self.copies[key] = held
+        return self.copies[key]
+
+    def _narrowed(self, f: Function, value: Register) -> Register:
+        return to_storage(f, self.target, BFLOAT16, value)
+
+    def _in_halves(self, sliding: Sliding) -> bool:
+        """Whether a convolution's products are of bfloat16."""
+        return self.choices.halves and sliding.quantized is None
 
     def _without_steps(self, step: Compute, sliding: Sliding, source: Blocked, out: Blocked) -> tuple[Blocked, Window]:
         """For a window of one element that steps over others, the elements that it sees, side by side: those are one

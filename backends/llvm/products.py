@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
-from heddle.backends.llvm.choices import Choices
+from heddle.backends.llvm import matrices
+from heddle.backends.llvm.choices import BFLOAT16, Choices
+from heddle.backends.llvm.matrices import Schedule
 from heddle.backends.llvm.tails import fits, operands_of, tail_of
-from heddle.core.codegen.affine import Affine, Axis, flatten
-from heddle.core.codegen.kernels import gemm
+from heddle.core.codegen.affine import Affine, Axis, flatten, unflatten
+from heddle.core.codegen.kernels import gemm, tiled
 from heddle.core.codegen.kernels.tail import Place
+from heddle.core.codegen.lower import Step
 from heddle.core.codegen.target import Target
-from heddle.core.codegen.template import Argument, Template, template
-from heddle.core.codegen.tensor import Compute, Load, walk
+from heddle.core.codegen.template import Argument, template
+from heddle.core.codegen.tensor import Compute, Load, load, part, walk
+from heddle.core.codegen.values import BF16
 from heddle.core.ir import Names, TensorType, Value, tensor
-from heddle.core.ops.scalar import Expr
+from heddle.core.ops.scalar import Expr, cast, const
 from numpy.typing import NDArray
 
 F32 = np.dtype(np.float32)
@@ -118,75 +123,144 @@ class _Dimension:
     axis: Axis
 
 
-def kernel_of(
-    step: Compute, tables: dict[Value, Array], names: Names, target: Target, choices: Choices
-) -> Template | None:
-    """The step that computes a product by a kernel; None if it is none, or lies in memory as no kernel takes it."""
-    product = match_product(step)
-    if product is None:
-        return None
-    tensors = [product.left, product.right, product.out, *(strided for _, strided in product.operands)]
-    rows = _merged(product.rows, product.out, tensors)
-    columns = _merged(product.columns, product.out, tensors)
-    n = columns.pop() if columns else None
-    m = max(rows, key=lambda d: d.extent, default=None)
-    batch = [*_merged(product.batch, product.out, tensors), *columns, *(d for d in rows if d is not m)]
-    right, constant = product.right, tables.get(product.right.value)
-    b = (right.steps[product.depth], right.steps[n.axis] if n else 1)
-    if constant is None and 1 not in b:
-        return None
-    lanes = [(item, s, s.steps[n.axis] if n else 0) for item, s in product.operands]
-    if any(lane not in (0, 1) for _, _, lane in lanes):
-        return None
-    where = [*batch, *([m] if m else [])]
-    missing = () if m else (0,)
+class Products:
+    """Makes the steps that compute products by kernels; remembers left operands that were rounded for several."""
 
-    def place(strided: Strided, lane: int) -> Place:
-        return Place((*(strided.steps[d.axis] for d in where), *missing), lane, origin=strided.origin)
+    def __init__(self, tables: dict[Value, Array], names: Names, target: Target, choices: Choices) -> None:
+        self.tables, self.names, self.target, self.choices = tables, names, target, choices
+        self.rounded: dict[tuple[Any, ...], Value] = {}
 
-    problem = gemm.Gemm(
-        m=m.extent if m else 1,
-        n=n.extent if n else 1,
-        k=product.depth.extent,
-        a=(product.left.steps[m.axis] if m else 0, product.left.steps[product.depth]),
-        out=place(product.out, 1),
-        b=None if constant is not None else b,
-        batch=tuple(d.extent for d in batch),
-        a_batch=tuple(product.left.steps[d.axis] for d in batch),
-        b_batch=tuple(right.steps[d.axis] for d in batch),
-    )
-    places = [(item, place(strided, lane)) for item, strided, lane in lanes]
-    tail = tail_of(target, product.body, product.leaf, places)
-    schedule: gemm.Schedule = choices(problem)
-    weights = right.value
-    offset = right.origin * 4
-    if constant is not None:
-        packed, steps = _packed(constant, right, batch, product.depth, n, problem, target, schedule)
-        weights = names.fresh(f"{right.value.name}.packed", TensorType(packed.dtype, packed.shape))
-        tables[weights] = packed
-        offset = 0
-        problem = gemm.Gemm(**{**vars(problem), "b_batch": steps})
-    room = gemm.scratch_bytes(target, problem)
-    scratch = names.fresh(f"{step.output.name}.scratch", tensor("uint8", room)) if room else None
-    operands = [item.value.source for item, _ in places]
-    reads = [product.left.value, weights, *operands]
-    arguments = [
-        Argument(product.left.value, product.left.origin * 4),
-        Argument(weights, offset),
-        Argument(step.output),
-        *map(Argument, operands),
-        Argument(scratch or step.output),
-    ]
-    return template(
-        step.output,
-        reads,
-        arguments,
-        lambda name: gemm.gemm(name, target, problem, schedule, tail, internal=False),
-        scratch,
-        step.node,
+    def steps(self, step: Compute) -> list[Step] | None:
+        """The steps that compute a product; None if it is none, or lies in memory as no kernel takes it."""
+        product = match_product(step)
+        if product is None:
+            return None
+        tensors = [product.left, product.right, product.out, *(strided for _, strided in product.operands)]
+        rows = _merged(product.rows, product.out, tensors)
+        columns = _merged(product.columns, product.out, tensors)
+        n = columns.pop() if columns else None
+        m = max(rows, key=lambda d: d.extent, default=None)
+        batch = [*_merged(product.batch, product.out, tensors), *columns, *(d for d in rows if d is not m)]
+        right, constant = product.right, self.tables.get(product.right.value)
+        b = (right.steps[product.depth], right.steps[n.axis] if n else 1)
+        if constant is None and 1 not in b:
+            return None
+        lanes = [(item, s, s.steps[n.axis] if n else 0) for item, s in product.operands]
+        if any(lane not in (0, 1) for _, _, lane in lanes):
+            return None
+        where = [*batch, *([m] if m else [])]
+        missing = () if m else (0,)
+
+        def place(strided: Strided, lane: int) -> Place:
+            return Place((*(strided.steps[d.axis] for d in where), *missing), lane, origin=strided.origin)
+
+        problem = gemm.Gemm(
+            m=m.extent if m else 1,
+            n=n.extent if n else 1,
+            k=product.depth.extent,
+            a=(product.left.steps[m.axis] if m else 0, product.left.steps[product.depth]),
+            out=place(product.out, 1),
+            b=None if constant is not None else b,
+            batch=tuple(d.extent for d in batch),
+            a_batch=tuple(product.left.steps[d.axis] for d in batch),
+            b_batch=tuple(right.steps[d.axis] for d in batch),
+        )
+        places = [(item, place(strided, lane)) for item, strided, lane in lanes]
+        tail = tail_of(self.target, product.body, product.leaf, places)
+        left, origin, before = product.left.value, product.left.origin * 4, []
+        if constant is not None and self.choices.halves:
+            left, problem, before = self._halved(product.left, product.depth, where, problem)
+            origin = 0
+        schedule: Schedule = self.choices(problem)
+        weights, offset = right.value, right.origin * 4
+        if constant is not None:
+            packed, steps = self._packed(constant, right, batch, product.depth, n, problem, schedule)
+            weights = self.names.fresh(f"{right.value.name}.packed", TensorType(packed.dtype, packed.shape))
+            self.tables[weights] = packed
+            offset = 0
+            problem = replace(problem, b_batch=steps)
+        room = gemm.scratch_bytes(self.target, problem)
+        scratch = self.names.fresh(f"{step.output.name}.scratch", tensor("uint8", room)) if room else None
+        operands = [item.value.source for item, _ in places]
+        arguments = [
+            Argument(left, origin),
+            Argument(weights, offset),
+            Argument(step.output),
+            *map(Argument, operands),
+            Argument(scratch or step.output),
+        ]
         # Partial sums would wait there while the operand is still to be read.
-        [item.value.source for item, where in places if where == problem.out and schedule.depth >= problem.k],
-    )
+        at_once = isinstance(schedule, tiled.Schedule) or schedule.depth >= problem.k
+        made = template(
+            step.output,
+            [left, weights, *operands],
+            arguments,
+            lambda name: matrices.product(name, self.target, problem, schedule, tail),
+            scratch,
+            step.node,
+            [item.value.source for item, where in places if where == problem.out and at_once],
+        )
+        return [*before, made]
+
+    def _halved(
+        self, left: Strided, depth: Axis, where: Sequence[_Dimension], problem: gemm.Gemm
+    ) -> tuple[Value, gemm.Gemm, list[Step]]:
+        """A left operand rounded to bfloat16, row by row, its rows filled up to whole steps; the product of that; and
+        the steps that make it, if it is not there yet."""
+        filled = depth.extent + depth.extent % 2
+        moving = [d for d in where if left.steps[d.axis]]
+        shape = (*(d.extent for d in moving), filled)
+        strides = [left.steps[d.axis] for d in moving]
+        key = (left.value, left.origin, shape, *strides, left.steps[depth])
+        before: list[Step] = []
+        if key not in self.rounded:
+            held = self.names.fresh(f"{left.value.name}.rounded", TensorType(BFLOAT16, shape))
+            self.rounded[key] = held
+
+            def element(*indices: Affine) -> Expr:
+                flat = Affine((), left.origin)
+                for index, stride in zip(indices, (*strides, left.steps[depth]), strict=True):
+                    flat = flat + index * stride
+                return cast(load(left.value, *unflatten(flat, left.value.shape)), BFLOAT16)
+
+            before.append(part(held, (*shape[:-1], depth.extent), lambda *indices: indices, element))
+            if filled > depth.extent:
+                nothing = const(0.0, BFLOAT16)
+                last = part(held, shape[:-1], lambda *indices: (*indices, depth.extent), lambda *_: nothing)
+                before.append(last)
+        dense = {d: prod(shape[i + 1 :]) for i, d in enumerate(moving)}
+        steps = [dense.get(d, 0) for d in where]
+        row = steps.pop() if len(steps) > len(problem.batch) else 0
+        halved = replace(problem, k=filled, a=(row, 1), a_batch=tuple(steps), scalar=BF16)
+        return self.rounded[key], halved, before
+
+    def _packed(
+        self,
+        constant: Array,
+        right: Strided,
+        batch: Sequence[_Dimension],
+        depth: Axis,
+        n: _Dimension | None,
+        problem: gemm.Gemm,
+        schedule: Schedule,
+    ) -> tuple[Array, tuple[int, ...]]:
+        """A constant right operand packed, once for each step of the batch along which it varies; its steps there."""
+        flat = np.ascontiguousarray(constant).reshape(-1)
+        size = flat.itemsize
+        varying = [d for d in batch if right.steps[d.axis]]
+        shape = [d.extent for d in varying] + [depth.extent, n.extent if n else 1]
+        strides = [right.steps[d.axis] * size for d in varying]
+        strides += [right.steps[depth] * size, right.steps[n.axis] * size if n else size]
+        view = np.lib.stride_tricks.as_strided(flat[right.origin :], shape, strides, writeable=False)
+        parts = view.reshape(-1, *shape[-2:])
+        if problem.scalar == BF16:
+            parts = np.pad(parts, ((0, 0), (0, problem.k - depth.extent), (0, 0))).astype(BFLOAT16)
+        packed, step = matrices.packed(parts, problem, self.target, schedule)
+        steps: list[int] = []
+        for d in reversed(batch):
+            steps.insert(0, step if right.steps[d.axis] else 0)
+            step *= d.extent if right.steps[d.axis] else 1
+        return packed, tuple(steps)
 
 
 def _merged(axes: Sequence[Axis], out: Strided, tensors: Sequence[Strided]) -> list[_Dimension]:
@@ -199,30 +273,3 @@ def _merged(axes: Sequence[Axis], out: Strided, tensors: Sequence[Strided]) -> l
         else:
             found.append(_Dimension(axis.extent, axis))
     return found
-
-
-def _packed(
-    constant: Array,
-    right: Strided,
-    batch: Sequence[_Dimension],
-    depth: Axis,
-    n: _Dimension | None,
-    problem: gemm.Gemm,
-    target: Target,
-    schedule: gemm.Schedule,
-) -> tuple[Array, tuple[int, ...]]:
-    """A constant right operand packed, once for each step of the batch along which it varies; and its steps there."""
-    flat = np.ascontiguousarray(constant).reshape(-1)
-    size = flat.itemsize
-    varying = [d for d in batch if right.steps[d.axis]]
-    shape = [d.extent for d in varying] + [depth.extent, n.extent if n else 1]
-    strides = [right.steps[d.axis] * size for d in varying]
-    strides += [right.steps[depth] * size, right.steps[n.axis] * size if n else size]
-    view = np.lib.stride_tricks.as_strided(flat[right.origin :], shape, strides, writeable=False)
-    panels = [gemm.pack(matrix, problem, target, schedule) for matrix in view.reshape(-1, *shape[-2:])]
-    step = panels[0].size
-    steps: list[int] = []
-    for d in reversed(batch):
-        steps.insert(0, step if right.steps[d.axis] else 0)
-        step *= d.extent if right.steps[d.axis] else 1
-    return np.concatenate(panels), tuple(steps)

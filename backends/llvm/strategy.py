@@ -21,7 +21,7 @@ from heddle.backends.llvm.fusion import (
 from heddle.backends.llvm.images import accepts_tail
 from heddle.backends.llvm.layouts import Layouts
 from heddle.backends.llvm.normalizations import take_normalization
-from heddle.backends.llvm.products import kernel_of, match_product
+from heddle.backends.llvm.products import Products, match_product
 from heddle.backends.llvm.rows import rows_of
 from heddle.backends.llvm.selections import take_selection
 from heddle.core.codegen.lower import Lowering, Step
@@ -48,7 +48,9 @@ class Kernels:
     def improve(
         self, graph: Graph, steps: Sequence[Step], tables: dict[Value, NDArray[Any]], names: Names, target: Target
     ) -> list[Step]:
-        steps = pointwise_into_readers(wideners_into_readers(through_views(steps), graph.outputs), graph.outputs)
+        # A step that was made part of its readers would count as one more reader of what it reads.
+        steps = _needed(wideners_into_readers(through_views(steps), graph.outputs), graph.outputs)
+        steps = pointwise_into_readers(steps, graph.outputs)
         movements = {step.output: step for step in steps if isinstance(step, Compute) and is_movement(step)}
         steps = [_with_movement(step, movements) for step in steps]
         steps = into_one_reader(steps, graph.outputs, _is_product, _is_product)
@@ -58,13 +60,16 @@ class Kernels:
         choices = self.choices or Choices(target, self.strict)
         steps = dot_kernels(steps, tables, names, target, choices)
         steps = Layouts(graph, steps, tables, names, target, choices).run()
-        return _needed([_kernel(step, tables, names, target, choices) for step in steps], graph.outputs)
+        products = Products(tables, names, target, choices)
+        made = [one for step in steps for one in _kernels(step, products, names, target)]
+        return _needed(made, graph.outputs)
 
 
-def _kernel(step: Step, tables: dict[Value, NDArray[Any]], names: Names, target: Target, choices: Choices) -> Step:
+def _kernels(step: Step, products: Products, names: Names, target: Target) -> list[Step]:
     if not isinstance(step, Compute) or isinstance(step, Template):
-        return step
-    return rows_of(step, names, target) or kernel_of(step, tables, names, target, choices) or step
+        return [step]
+    rows = rows_of(step, names, target)
+    return [rows] if rows else products.steps(step) or [step]
 
 
 def _is_sliding(step: Compute) -> bool:

@@ -119,6 +119,11 @@ class Backend:
         return Figures()
 
     @property
+    def remarks(self) -> Sequence[str]:
+        """What a user who asks for an explanation should be told of the options, as that results are less exact."""
+        return ()
+
+    @property
     def recipe(self) -> str | None:
         """What an artifact is made from besides its region, as text: the compiler's version, what its options chose.
 

@@ -38,6 +38,7 @@ def command(
     shape: arguments.ShapeTexts = None,
     set_: arguments.Settings = None,
     strict_math: arguments.StrictMath = False,
+    precision: arguments.Precision = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the table to this .md file.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Write a plot of the ratios to this .svg file.")] = None,
     json: arguments.AsJson = False,
@@ -62,7 +63,7 @@ def command(
         raise typer.BadParameter("one core is for one thread: leave --core or --threads out", param_hint="--core")
     pinned = pin(default_core() if core is None else core) if threads == 1 else None
     done = []
-    settings, shapes = arguments.options(set_, strict_math), arguments.shapes(shape)
+    settings, shapes = arguments.options(set_, strict_math, precision), arguments.shapes(shape)
     for path in models:
         ERR.print(f"measuring {path.name}", highlight=False, markup=False)
         feed = random_inputs(list(map(tensor_spec, import_model(path, shapes).inputs)), seed)

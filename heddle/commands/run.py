@@ -36,6 +36,7 @@ def command(
     place: arguments.Place = "order",
     set_: arguments.Settings = None,
     strict_math: arguments.StrictMath = False,
+    precision: arguments.Precision = None,
     pin: arguments.Pins = None,
     exclude: arguments.Exclusions = None,
     device: Annotated[
@@ -63,7 +64,8 @@ def command(
         raise typer.BadParameter("give either --inputs x.npz or --random")
     devices = arguments.device_options(device)
     if is_compiled(model) or model.suffix == ".heddle":
-        if arguments.names(backends) != ["host"] or set_ or strict_math or shape or pin or exclude or place != "order":
+        changed = set_ or strict_math or precision or shape or pin or exclude
+        if arguments.names(backends) != ["host"] or changed or place != "order":
             raise typer.BadParameter(f"{model} is compiled: options of the compiler do not apply")
         executable = heddle.load(model, devices, threads=threads)
     else:
@@ -74,7 +76,7 @@ def command(
                 arguments.shapes(shape),
                 place=place,
                 demands=arguments.demands(pin, exclude, False),
-                options=arguments.options(set_, strict_math),
+                options=arguments.options(set_, strict_math, precision),
                 devices=devices,
                 threads=threads,
                 progress=advance,

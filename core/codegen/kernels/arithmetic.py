@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from heddle.core.codegen.kernels import played
 from heddle.core.codegen.llvm import Function
 from heddle.core.codegen.target import Target
-from heddle.core.codegen.values import F32, F64, I8, I16, I32, Type, Value
+from heddle.core.codegen.values import BF16, F32, F64, I8, I16, I32, Type, Value
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,25 @@ def integers(target: Target) -> Arithmetic:
     return words(target)
 
 
+def halves(target: Target) -> Arithmetic:
+    """Products of bfloat16, two in a step, summed as floats: by one instruction where there is one, else widened."""
+    lanes = target.lanes(4)
+    accumulator, pairs = F32.of(lanes), BF16.of(2 * lanes)
+
+    def dot(f: Function, total: Value, a: Value, b: Value) -> Value:
+        if target.bf16:
+            factors = f.bitcast(a, pairs), f.bitcast(b, pairs)
+            return f.call("llvm.x86.avx512bf16.dpbf16ps.512", accumulator, (total, *factors))
+        return played.pairs_dot(f, total, a, b, target.fused)
+
+    between = 1 if target.bf16 else 4
+    return Arithmetic("bf16", BF16, BF16, I32, I32.of(lanes), accumulator, 2, dot, unroll=2, between=between)
+
+
 def arithmetic_of(target: Target, scalar: Type) -> Arithmetic:
     """The arithmetic whose left operand is held in memory as this type."""
+    if scalar == BF16:
+        return halves(target)
     if scalar.floating:
         return floating(target, scalar)
     return words(target) if scalar == I16 else integers(target)

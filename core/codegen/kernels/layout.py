@@ -75,7 +75,7 @@ def repack(
     `change` makes what is stored of vectors of what was read, where the two images hold numbers differently.
 
     Between NCHW (block 1) and blocks of a vector, from NCHW to few channels side by side, from blocks of a vector to
-    all channels side by side, and between halos.
+    all channels side by side, and between halos or formats.
     """
     parameters = [("a", "ptr noalias readonly"), ("out", "ptr noalias")]
     attributes = f'noinline nounwind "prefer-vector-width"="{target.vector_bytes * 8}"'
@@ -83,13 +83,12 @@ def repack(
     clear_halo(f, out, f["out"], fill)
     lanes = target.lanes(4)
     a, b = f.gep(f["a"], source.origin, source.scalar), f.gep(f["out"], out.origin, out.scalar)
-    if source.block == out.block:
-        assert change is None, f"{name}: nothing is changed where rows are copied"
+    if source.block == out.block and change is None:
         _copy_rows(f, source, out, a, b)
+    elif source.block == out.block or (source.block == lanes and out.blocks == 1):
+        _by_blocks(f, source, out, a, b, change or _same)
     elif {source.block, out.block} == {1, lanes}:
         _transpose(f, source, out, a, b, lanes, change or _same)
-    elif source.block == lanes and out.blocks == 1:
-        _beside(f, source, out, a, b, change or _same)
     else:
         assert source.block == 1, f"{name}: no way from blocks of {source.block} to blocks of {out.block}"
         assert out.channels <= out.block < lanes
@@ -110,16 +109,17 @@ def _copy_rows(f: Function, source: Image, out: Image, a: Value, b: Value) -> No
                 f.copy(to, from_, source.width * source.block * size)
 
 
-def _beside(f: Function, source: Image, out: Image, a: Value, b: Value, change: Change) -> None:
-    """Blocks of channels, pixel by pixel, to the place of each beside the others."""
+def _by_blocks(f: Function, source: Image, out: Image, a: Value, b: Value, change: Change) -> None:
+    """The channels of each block, pixel by pixel, to an equal block, or to their place beside those of the others."""
     vector = source.scalar.of(source.block)
+    apart = out.plane if source.block == out.block else source.block
     for _, n in each(f, [1] * source.batch):
         for _, y in each(f, [1] * source.height):
             for _, x in each(f, [1] * source.width):
                 for _, i in each(f, [1] * source.blocks):
                     near = f.plus(f.times(n, source.step), f.times(i, source.plane))
                     near = f.plus(near, f.plus(f.times(y, source.row), f.times(x, source.block)))
-                    far = f.plus(f.times(n, out.step), f.times(i, source.block))
+                    far = f.plus(f.times(n, out.step), f.times(i, apart))
                     far = f.plus(far, f.plus(f.times(y, out.row), f.times(x, out.block)))
                     value = change(f, f.load(vector, f.gep(a, near, source.scalar)))
                     f.store(value, f.gep(b, far, out.scalar))

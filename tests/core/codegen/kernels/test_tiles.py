@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from heddle.core.codegen import target as targets
-from heddle.core.codegen.kernels import tiled
+from heddle.core.codegen.kernels import gemm, tiled
 from heddle.core.codegen.kernels.conv import Conv
 from heddle.core.codegen.kernels.gemm import Gemm
 from heddle.core.codegen.kernels.image import Image, Window, arrange, restore
@@ -135,6 +135,15 @@ def test_the_processor_that_has_tiles_gets_its_instructions(assemble, form):
     text = assemble(tiled.gemm("k", targets.amx(), problem, tiled.Schedule(), internal=False), targets.amx())
     for instruction in ("ldtilecfg", "tilezero", "tileloadd", form, "tilestored", "tilerelease"):
         assert instruction in text
+
+
+def test_vectors_of_bfloat16_are_multiplied_by_one_instruction_where_there_is_one(assemble):
+    problem = Gemm(8, 32, 64, (64, 1), Place((32,), 1, F32), scalar=BF16)
+    older = targets.avx512()
+    newer = replace(older, features=(*older.features, "avx512bf16"))
+    for target in (older, newer):
+        text = assemble(gemm.gemm("k", target, problem, gemm.default(problem, target), internal=False), target)
+        assert ("vdpbf16ps" in text) == (target is newer)
 
 
 def test_other_processors_have_none():
