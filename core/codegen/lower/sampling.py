@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import itertools
-from functools import reduce
+from collections.abc import Callable
+from functools import partial, reduce
+from math import prod
 from operator import add
 
 import numpy as np
-from heddle.core.codegen.affine import Affine, axis
+from heddle.core.codegen.affine import Affine, Opaque, axis
 from heddle.core.codegen.lower.indexing import guard, wrapped
 from heddle.core.codegen.lower.rules import Lowering, lowers
 from heddle.core.codegen.tensor import fold, indirect, load, position, total
+from heddle.core.ir.types import DType
 from heddle.core.ops.scalar import (
     Expr,
     absolute,
     cast,
     const,
     floor,
+    is_floating,
     lowest,
     maximum,
     minimum,
@@ -25,49 +29,79 @@ from heddle.core.ops.scalar import (
     where,
 )
 
-F64 = np.dtype(np.float64)
+I64, F32, F64 = np.dtype(np.int64), np.dtype(np.float32), np.dtype(np.float64)
 _REACH = {"nearest": (0,), "linear": (0, 1), "cubic": (-1, 0, 1, 2)}
+_MOST_KEPT = 16
+"""Corners of more are computed for each channel anew, rather than kept in so many arrays."""
+
+Corners = Callable[..., list[tuple[Affine, Expr]]]
+"""Of a place of the output, without its channel: the elements that it sees and their weights."""
 
 
 @lowers("GridSample")
 def grid_sample(op: Lowering) -> None:
-    """The weighted neighbours of each place, written out."""
-    x, grid, mode = op[0], op[1], op.attrs["mode"]
-    padding, corners = op.attrs["padding_mode"], bool(op.attrs["align_corners"])
-    spatial = x.shape[2:]
+    """The weighted neighbours of each place, written out; what they are is found once for all channels."""
+    x, output = op[0], op.output
+    size = prod(x.shape[2:])
+    wide = F32 if is_floating(x.dtype) and x.dtype.itemsize <= F32.itemsize else F64
+    corners: Corners = partial(_corners, op, wide, size)
+    if x.shape[1] > 1 and len(_REACH[op.attrs["mode"]]) ** len(x.shape[2:]) <= _MOST_KEPT:
+        corners = _kept(op, corners, wide, size, (output.shape[0], *output.shape[2:]))
+    flat = op.view(op.fresh("flat", x.dtype, (*x.shape[:2], size)), x)
 
     def body(n: Affine, c: Affine, *out: Affine) -> Expr:
-        taps = []
-        for i, size in enumerate(spatial):
-            at = cast(load(grid, n, *out, len(spatial) - 1 - i), F64)
-            at = (at + 1) / 2 * (size - 1) if corners else ((at + 1) * size - 1) / 2
-            at = round_even(at) if mode == "nearest" else at
-            taps.append(_taps(_inside(at, size, padding, corners), size, mode, padding, corners))
-        result: Expr | None = None
-        for corner in itertools.product(*taps):
-            term = cast(load(x, n, c, *(index for index, _ in corner)), F64)
-            for _, weight in corner:
-                term = term if weight is None else term * weight
-            result = term if result is None else result + term
-        assert result is not None
-        return cast(result, op.output.dtype)
+        terms = [cast(load(flat, n, c, at), wide) * weight for at, weight in corners(n, *out)]
+        return cast(reduce(add, terms), output.dtype)
 
-    op.compute(op.output, body)
+    op.compute(output, body)
 
 
-def _taps(at: Expr, size: int, mode: str, padding: str, corners: bool) -> list[tuple[Affine, Expr | None]]:
-    """The elements along one axis that a place sees, each with its weight (None: one)."""
+def _kept(op: Lowering, corners: Corners, wide: DType, size: int, shape: tuple[int, ...]) -> Corners:
+    """The same corners, computed for every place of the output and then read."""
+    number = len(corners(*(Affine() for _ in shape)))
+    values = [(op.fresh("at", I64, shape), op.fresh("weight", wide, shape)) for _ in range(number)]
+    for i, (at, weight) in enumerate(values):
+        op.compute(at, lambda *out, i=i: position(corners(*out)[i][0]))
+        op.compute(weight, lambda *out, i=i: corners(*out)[i][1])
+
+    def read(*out: Affine) -> list[tuple[Affine, Expr]]:
+        return [(Affine(((Opaque(load(at, *out), 0, size - 1), 1),)), load(weight, *out)) for at, weight in values]
+
+    return read
+
+
+def _corners(op: Lowering, wide: DType, size: int, n: Affine, *out: Affine) -> list[tuple[Affine, Expr]]:
+    """The elements that a place sees, by their position in a channel, each with its weight."""
+    mode, padding, corners = op.attrs["mode"], op.attrs["padding_mode"], bool(op.attrs["align_corners"])
+    spatial = op[0].shape[2:]
+    taps = []
+    for i, length in enumerate(spatial):
+        at = cast(load(op[1], n, *out, len(spatial) - 1 - i), F64)
+        at = (at + 1) / 2 * (length - 1) if corners else ((at + 1) * length - 1) / 2
+        at = round_even(at) if mode == "nearest" else at
+        taps.append(_taps(_inside(at, length, padding, corners), length, mode, padding, corners))
+    found = []
+    for corner in itertools.product(*taps):
+        at, weight = corner[0]
+        for length, (index, factor) in zip(spatial[1:], corner[1:], strict=True):
+            at, weight = at * length + index, weight * factor
+        found.append((indirect(at, size), cast(weight, wide)))
+    return found
+
+
+def _taps(at: Expr, size: int, mode: str, padding: str, corners: bool) -> list[tuple[Expr, Expr]]:
+    """The elements along one axis that a place sees, each with its weight."""
     base = floor(at)
-    found: list[tuple[Affine, Expr | None]] = []
+    found: list[tuple[Expr, Expr]] = []
     for step in _REACH[mode]:
-        index = base + step
-        weight = None if mode == "nearest" else _linear(at - index) if mode == "linear" else _cubic(at - index)
+        index, weight = base + step, const(1, F64)
+        if mode != "nearest":
+            weight = _linear(at - index) if mode == "linear" else _cubic(at - index)
         if padding == "zeros":
-            inside = (index >= 0) & (index < size)
-            weight = where(inside, const(1, F64) if weight is None else weight, 0)
+            weight = where((index >= 0) & (index < size), weight, 0)
         else:
             index = _inside(index, size, padding, corners)
-        found.append((indirect(maximum(minimum(index, size - 1), 0), size), weight))
+        found.append((maximum(minimum(index, size - 1), 0), weight))
     return found
 
 

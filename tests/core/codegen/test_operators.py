@@ -235,6 +235,10 @@ GridSample(F[1,2,4,5], F[1,3,6,2])
 GridSample(F[1,2,4,5], F[1,3,6,2]) {mode="nearest", padding_mode="border"}
 GridSample(F[1,1,4,5], F[1,3,6,2]) {mode="cubic", padding_mode="reflection", align_corners=1}
 GridSample(F[1,1,3,4,5], F[1,2,3,2,3]) {padding_mode="reflection"}
+GridSample(F[2,3,4,5], F[2,3,6,2]) {mode="cubic", padding_mode="border"}
+GridSample(F[1,2,3,4,5], F[1,2,3,2,3]) {mode="linear", align_corners=1}
+GridSample(F[1,2,3,4,3], F[1,2,1,2,3]) {mode="cubic"}
+GridSample(float64[1,2,2,2]=[[1,2],[3,4],[5,6],[7,8]], F[1,3,1,2])
 AffineGrid(F[2,2,3], int64[4]=[2, 3, 4, 5])
 AffineGrid(F[2,3,4], int64[5]=[2, 3, 2, 4, 5]) {align_corners=1}
 DFT(F[1,10,2])
