@@ -110,7 +110,7 @@ class Choices:
 def _candidates(problem: Kernel, target: Target, filtered: bool, first: Schedule) -> tuple[Schedule, ...]:
     found: list[Schedule] = [first]
     if isinstance(problem, depthwise.Depthwise):
-        return tuple(dict.fromkeys(found + depthwise.candidates(problem, target)))
+        return tuple(dict.fromkeys([*found, *depthwise.candidates(problem, target)]))
     if tiled.applies(problem, target):
         found += tiled.candidates(problem, target)
     if isinstance(problem, gemm.Gemm):

@@ -116,7 +116,7 @@ class Host(Backend):
 
     @property
     def _halves(self) -> bool:
-        return self.options.precision == "bf16"
+        return bool(self.options.precision == "bf16")
 
     @property
     def target(self) -> Target:

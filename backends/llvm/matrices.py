@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ def product(name: str, target: Target, problem: gemm.Gemm, schedule: Schedule, t
 
 
 def packed(
-    matrices: Sequence[NDArray[Any]], problem: gemm.Gemm, target: Target, schedule: Schedule
+    matrices: Iterable[NDArray[Any]], problem: gemm.Gemm, target: Target, schedule: Schedule
 ) -> tuple[NDArray[Any], int]:
     """Constant right operands as the kernel reads them, one after the other, and the elements of each."""
     if isinstance(schedule, tiled.Schedule):

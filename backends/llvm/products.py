@@ -167,7 +167,8 @@ class Products:
         )
         places = [(item, place(strided, lane)) for item, strided, lane in lanes]
         tail = tail_of(self.target, product.body, product.leaf, places)
-        left, origin, before = product.left.value, product.left.origin * 4, []
+        left, origin = product.left.value, product.left.origin * 4
+        before: list[Step] = []
         if constant is not None and self.choices.halves:
             left, problem, before = self._halved(product.left, product.depth, where, problem)
             origin = 0

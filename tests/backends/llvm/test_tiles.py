@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from heddle.backends.llvm.choices import Choices
+from heddle.backends.llvm.measuring import prepared
 from heddle.backends.llvm.strategy import Kernels
 from heddle.core.codegen import target as targets
 from heddle.core.codegen.kernels import conv, gemm, tiled
 from heddle.core.codegen.kernels.image import Image, Window
-from heddle.core.codegen.region import compile_region
+from heddle.core.codegen.region import compile_region, program
 from heddle.core.codegen.values import I8
 from heddle.core.errors import ArtifactError
 from heddle.core.runtime import cpu
@@ -69,6 +70,22 @@ def test_quantized_networks(net, host, on_tiles, dtype, width):
     host.check(net, network(net, dtype, width))
     assert [type(problem) for problem in on_tiles] == [conv.Conv] * 4 + [gemm.Gemm]
     assert on_tiles[-1].signed == (dtype == np.int8)
+
+
+@pytest.mark.parametrize("host", ["tiles"], indirect=True)
+def test_schedules_can_be_measured(net, host):
+    """Of bytes and of bfloat16, products and convolutions, on tiles and in vectors."""
+    x = net.conv(net.input(1, 16, 6, 6), 16, 3)
+    choices, rounded = Choices(host.target), Choices(host.target, halves=True)
+    program(net.graph(network(net, np.int8, 16)), host.target, Kernels(choices=choices))
+    program(net.graph(x, net("MatMul", x, net.weights(6, 20))), host.target, Kernels(choices=rounded))
+    problems = {(type(problem), getattr(problem, "source", problem).scalar): problem for problem in choices.asked}
+    problems |= {(type(problem), getattr(problem, "source", problem).scalar): problem for problem in rounded.asked}
+    assert len(problems) == 4
+    for problem in problems.values():
+        chosen = {type(schedule): schedule for schedule in choices.candidates(problem)}
+        assert tiled.Schedule in chosen
+        assert all(prepared(problem, schedule, host.target)() > 0 for schedule in chosen.values())
 
 
 @pytest.mark.parametrize(
