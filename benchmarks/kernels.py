@@ -10,8 +10,9 @@ the operations that it saves, so its share of the peak may exceed 100%.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ class Case:
 
     name: str
     work: float
-    choices: list[tuple[str, Callable[[], Callable[[int], None]]]]
+    choices: Sequence[tuple[str, Callable[[], Callable[[int], None]]]]
     model: onnx.ModelProto
     feed: Array
     bytes_: bool = False
@@ -91,7 +92,7 @@ def gemms(target: Target, tune: bool, rng: np.random.Generator) -> Iterator[Case
             return repeated(gemm.gemm("kernel", target, problem, schedule, tail), target, sets)
 
         every = gemm.candidates(problem, target) if tune else [gemm.default(problem, target)]
-        choices = [(str(s), lambda s=s, build=build: build(s)) for s in every]  # type: ignore[misc]
+        choices = [(str(s), partial(build, s)) for s in every]
         yield Case(f"gemm {m}x{n}x{k}", 2 * m * n * k, choices, _model("Gemm", (m, k), [b, bias]), a)
 
 
@@ -136,7 +137,7 @@ def _conv_choices(target: Target, problem: conv.Conv, weights: Array, bias: Arra
         sets = [[a, aligned(packed), out, filled, scratch] for _ in range(_sets(packed))]
         return repeated(functions, target, sets)
 
-    return [(str(s), lambda s=s: build(s)) for s in every]  # type: ignore[misc]
+    return [(str(s), partial(build, s)) for s in every]
 
 
 def depthwises(target: Target, tune: bool, rng: np.random.Generator) -> Iterator[Case]:
@@ -157,7 +158,7 @@ def depthwises(target: Target, tune: bool, rng: np.random.Generator) -> Iterator
             return repeated(depthwise.depthwise("kernel", target, problem, schedule, tail), target, [arrays])
 
         every = depthwise.candidates(problem, target) if tune else [depthwise.default(problem, target)]
-        choices = [(str(s), lambda s=s, build=build: build(s)) for s in every]  # type: ignore[misc]
+        choices = [(str(s), partial(build, s)) for s in every]
         attrs = {"pads": [1] * 4, "strides": [stride] * 2, "group": channels}
         model = _model("Conv", (1, channels, pixels, pixels), [weights, bias], **attrs)
         feed = rng.standard_normal((1, channels, pixels, pixels), np.float32)
@@ -187,7 +188,7 @@ def bytes_convs(target: Target, tune: bool, rng: np.random.Generator) -> Iterato
             return repeated(conv.conv("kernel", target, problem, schedule, tail), target, sets)
 
         every = conv.candidates(problem, target) if tune else [conv.default(problem, target)]
-        choices = [(str(s), lambda s=s, build=build: build(s)) for s in every]  # type: ignore[misc]
+        choices = [(str(s), partial(build, s)) for s in every]
         x = rng.integers(0, 256, (1, inputs, pixels, pixels)).astype(np.uint8)
         one, zero = np.float32(1), np.uint8(0)
         operands = [np.asarray(a) for a in (one, zero, weights, one, np.int8(0), np.float32(99), zero)]
@@ -223,8 +224,8 @@ def main() -> None:
         session = onnxruntime.InferenceSession(case.model.SerializeToString(), settings, ["CPUExecutionProvider"])
         limit, limit_work = limits[case.bytes_]
         built = {name: make() for name, make in case.choices}
-        functions: dict[str, Callable[[], object]] = {n: (lambda r=r: r(8)) for n, r in built.items()}  # type: ignore[misc]
-        functions |= {"ort": lambda s=session, x=case.feed: s.run(None, {"x": x}), "peak": lambda r=limit: r(8)}  # type: ignore[misc]
+        functions: dict[str, Callable[[], object]] = {name: partial(run, 8) for name, run in built.items()}
+        functions |= {"ort": partial(session.run, None, {"x": case.feed}), "peak": partial(limit, 8)}
         times = interleaved(functions, 5 if options.tune else 9, 0.01, options.clock)
         best = min(built, key=lambda name: times[name])
         rate, most = case.work / times[best] * 8, limit_work / times["peak"] * 8
