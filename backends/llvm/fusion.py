@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from heddle.core.codegen.affine import Affine, Axis, Quotient, Remainder, flatten, of_axis, unflatten
+from heddle.core.codegen.affine import Affine, Axis, Quotient, Remainder, of_axis
+from heddle.core.codegen.fuse import behind, inlined
 from heddle.core.codegen.lower import Step
-from heddle.core.codegen.tensor import Check, Compute, Load, View, loads, rewrite, walk
+from heddle.core.codegen.tensor import Compute, Load, View, loads, reads, rewrite, walk
 from heddle.core.ir import Value
 from heddle.core.ops.scalar import Expr
 
@@ -49,14 +50,7 @@ class Uses:
 
 def read_by(step: Step) -> list[Value]:
     """The values that a step reads."""
-    if isinstance(step, View):
-        return [step.source]
-    if isinstance(step, Check):
-        return [item.source for item in loads(step.bad)]
-    found = loads(step.body)
-    for index in step.target:
-        found += loads(Expr("index", step.body.dtype, value=index))
-    return [item.source for item in found]
+    return [step.source] if isinstance(step, View) else [item.source for item in reads(step)]
 
 
 def is_movement(step: Step) -> bool:
@@ -77,7 +71,7 @@ def through_views(steps: Sequence[Step]) -> list[Step]:
         if isinstance(step, View):
             views[step.output] = step.source
         elif isinstance(step, Compute) and not _has_shape_of_its_own(step):
-            step = replace(step, body=rewrite(step.body, leaf=lambda item: _behind(item, views)))
+            step = replace(step, body=rewrite(step.body, leaf=lambda item: _behind_plainly(item, views)))
         result.append(step)
     return result
 
@@ -87,31 +81,18 @@ def _has_shape_of_its_own(step: Compute) -> bool:
     return any(item.op in ("contraction", "dot", "rows") for item in walk(step.body))
 
 
-def _behind(item: Load, views: Mapping[Value, Value]) -> Expr | None:
-    value, indices = item.source, item.indices
-    if value not in views:
-        return None
-    while value in views:
-        indices = unflatten(flatten(indices, value.shape), views[value].shape)
-        value = views[value]
-    if any(isinstance(atom, Quotient | Remainder) for index in indices for atom, _ in index.terms):
-        return None
-    return Expr("load", value.dtype, value=Load(value, tuple(indices)))
+def _behind_plainly(item: Load, views: Mapping[Value, Value]) -> Expr | None:
+    """What lies behind views, where that takes no division."""
+    found = behind(item, views)
+    atoms = [atom for index in found.value.indices for atom, _ in index.terms] if found is not None else []
+    return None if any(isinstance(atom, Quotient | Remainder) for atom in atoms) else found
 
 
-def inlined(consumer: Compute, producer: Compute) -> Compute:
-    """The consumer with every load of the producer's output replaced by what computes it."""
-    made: dict[tuple[Affine, ...], Expr] = {}
-
-    def leaf(item: Load) -> Expr | None:
-        if item.source != producer.output:
-            return None
-        if item.indices not in made:
-            axes = dict(zip(producer.axes, item.indices, strict=True))
-            made[item.indices] = rewrite(producer.body, axes)
-        return made[item.indices]
-
-    return replace(consumer, body=rewrite(consumer.body, leaf=leaf))
+def joined(consumer: Compute, producer: Compute) -> Compute:
+    """The consumer with the producer made part of it."""
+    made = inlined(consumer, producer)
+    assert isinstance(made, Compute)
+    return made
 
 
 def wideners_into_readers(steps: Sequence[Step], kept: Sequence[Value]) -> list[Step]:
@@ -126,7 +107,7 @@ def wideners_into_readers(steps: Sequence[Step], kept: Sequence[Value]) -> list[
         for reader in uses.readers.get(current.output, []):
             consumer = result[reader] if reader >= 0 else None
             if isinstance(consumer, Compute) and is_pointwise(consumer) and _points(consumer) == _points(current):
-                result[reader] = inlined(consumer, current)
+                result[reader] = joined(consumer, current)
     return result
 
 
@@ -147,7 +128,7 @@ def pointwise_into_readers(steps: Sequence[Step], kept: Sequence[Value]) -> list
             continue
         consumer = result[reader]
         if isinstance(consumer, Compute) and is_pointwise(consumer) and _points(consumer) == _points(current):
-            result[reader] = inlined(consumer, current)
+            result[reader] = joined(consumer, current)
             result[number] = None
     return [step for step in result if step is not None]
 
@@ -171,9 +152,9 @@ def into_one_reader(steps: Sequence[Step], kept: Sequence[Value], takes: Accepts
         consumer = result[reader] if reader is not None else None
         if reader is None or not isinstance(consumer, Compute) or not is_reader(consumer, current):
             continue
-        joined = inlined(consumer, current)
-        if accepts(joined):
-            result[reader], result[number] = joined, None
+        made = joined(consumer, current)
+        if accepts(made):
+            result[reader], result[number] = made, None
     return [step for step in result if step is not None]
 
 
@@ -197,7 +178,7 @@ def movement_into(step: Compute, producers: Mapping[Value, Compute]) -> Compute:
         found = next((item.source for item in loads(step.body) if item.source in producers), None)
         if found is None:
             return step
-        step = inlined(step, producers[found])
+        step = joined(step, producers[found])
 
 
 def identity(indices: Sequence[Affine], axes: Sequence[Axis]) -> bool:

@@ -89,17 +89,18 @@ def _without_idle_checks(steps: Sequence[Step]) -> list[Step]:
 def _through_views(steps: Sequence[Step]) -> list[Step]:
     """What is read of a view is read of its source."""
     sources = {step.output: step.source for step in steps if isinstance(step, View)}
+    return [changed(step, leaf=lambda load: behind(load, sources)) for step in steps]
 
-    def leaf(load: Load) -> Expr | None:
-        source, indices = load.source, load.indices
-        if source not in sources or not source.tensor.size:
-            return None
-        while source in sources:
-            indices = unflatten(flatten(indices, source.shape), sources[source].shape)
-            source = sources[source]
-        return Expr("load", source.dtype, value=Load(source, indices))
 
-    return [changed(step, leaf=leaf) for step in steps]
+def behind(load: Load, views: Mapping[Value, Value]) -> Expr | None:
+    """The same element, read of what lies behind `views`; None where there is no view, or no element."""
+    source, indices = load.source, load.indices
+    if source not in views or not source.tensor.size:
+        return None
+    while source in views:
+        indices = unflatten(flatten(indices, source.shape), views[source].shape)
+        source = views[source]
+    return Expr("load", source.dtype, value=Load(source, indices))
 
 
 # -- producers into consumers --------------------------------------------------------------------------------------
@@ -136,7 +137,7 @@ def _inline(steps: list[Step], wanted: frozenset[Value]) -> list[Step]:
         uses = [_use(result[user], user, current.output) for user in users]
         if not _worthwhile(current, uses):
             continue
-        merged = [changed(_step(result[user]), leaf=_inliner(current)) for user in users]
+        merged = [inlined(_step(result[user]), current) for user in users]
         if any(_too_big(step) for step in merged):
             continue
         for user, step in zip(users, merged, strict=True):
@@ -154,7 +155,8 @@ def _step(step: Step | None) -> Step:
     return step
 
 
-def _inliner(producer: Compute) -> Any:
+def inlined(consumer: Step, producer: Compute) -> Step:
+    """The consumer with every load of the producer's output replaced by what computes it."""
     done: dict[Load, Expr] = {}
 
     def leaf(load: Load) -> Expr | None:
@@ -165,7 +167,7 @@ def _inliner(producer: Compute) -> Any:
             done[load] = rewrite(producer.body, mapping)
         return done[load]
 
-    return leaf
+    return changed(consumer, leaf=leaf)
 
 
 def _use(step: Step | None, number: int, value: Value) -> _Use | None:
