@@ -56,7 +56,8 @@ class HostProgram:
     """
 
     def __init__(self, artifact: Artifact, threads: int = 1) -> None:
-        _check_machine(artifact)
+        if reason := unfit(artifact):
+            raise ArtifactError(f"{artifact.backend}: {reason}")
         self._artifact = artifact
         self.threads = threads
         self.library = load_shared(artifact.code, artifact.backend)
@@ -200,25 +201,20 @@ class HostDevice(Device):
         """Programs are unloaded when they are collected."""
 
 
-def _check_machine(artifact: Artifact) -> None:
-    """Refuse code for another processor before it is run."""
+def unfit(artifact: Artifact) -> str:
+    """Why this machine cannot run an artifact's code; empty if it can."""
     wanted = artifact.meta.get("machine")
     if wanted is not None and wanted != cpu.machine():
-        raise ArtifactError(
-            f"{artifact.backend}: the code is for {wanted}, this machine is {cpu.machine()}; compile the model here"
-        )
+        return f"the code is for {wanted}, this machine is {cpu.machine()}; compile the model here"
     features = artifact.meta.get("features")
     lacking = cpu.missing(map(str, features)) if isinstance(features, list) else []
     if lacking:
-        raise ArtifactError(
-            f"{artifact.backend}: the code needs {', '.join(lacking)}, which this processor lacks;"
-            " compile it on this machine or for an older one"
-        )
+        lacks = f"the code needs {', '.join(lacking)}, which this processor lacks"
+        return f"{lacks}; compile it on this machine or for an older one"
     if isinstance(features, list) and "amx-tile" in features and not cpu.permits_tiles():
-        raise ArtifactError(
-            f"{artifact.backend}: the code needs matrix tiles, and the kernel does not let this process use them;"
-            " compile it for avx512"
-        )
+        refused = "the code needs matrix tiles, and the kernel does not let this process use them"
+        return f"{refused}; compile it for avx512"
+    return ""
 
 
 def _memory(buffer: Buffer) -> NDArray[np.uint8]:

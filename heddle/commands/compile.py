@@ -14,6 +14,7 @@ from heddle.commands.display import OUT, print_json, print_memory, print_regions
 from heddle.commands.run import read_arrays
 from heddle.commands.values import gathered
 from heddle.compiler import Decisions, open_backends
+from heddle.core.runtime.host import unfit
 
 
 def command(
@@ -92,8 +93,10 @@ def command(
     if report is not None:
         write_page(report, decisions.explanation(opened, demands))
     seconds, written = time.perf_counter() - start, target.stat().st_size
-    # Only then is nothing to be opened to know it: other devices may be away while a model is compiled for them.
-    on_host = all(step.artifact.device == "host" for schedule in executable.schedules for step in schedule.steps)
+    # Only then is nothing to be opened to know it: other devices, and processors, may be away while a model is compiled
+    # for them.
+    artifacts = [step.artifact for schedule in executable.schedules for step in schedule.steps]
+    on_host = all(artifact.device == "host" and not unfit(artifact) for artifact in artifacts)
     if json:
         what = {"memory": executable.memory.json()} if on_host else {}
         what |= {"plan": executable.plan.json()}
