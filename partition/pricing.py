@@ -136,10 +136,14 @@ class Pricer:
         return self._known[key]
 
     def region_cost(self, region: Region) -> Known:
-        """What its backend says that it costs, corrected and measured, or what a plugin says instead."""
+        """What its backend says that it costs, corrected and measured, or what a plugin says instead.
+
+        To offload is the claim that must be better by more than its error; what takes all has none to prove.
+        """
         backend = self._backend(region.backend)
         measured = self.record.measured(backend, region.body)
         predicted, error = self.corrected(backend, region, estimate(backend, region))
+        error = 0.0 if backend.takes_all else error
         overriding = plugins().manager.hook.heddle_cost(backend=region.backend, region=region, cost=predicted)
         return Known(predicted, measured, error) if overriding is None else Known(overriding)
 

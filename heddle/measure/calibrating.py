@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from heddle.core.plugin.calibration import Record, parts_of, plan_key, region_ke
 from heddle.core.plugin.recall import settle
 from heddle.core.runtime.devices import open_device
 from heddle.core.runtime.executable import Executable
-from heddle.measure.fitting import Sample, refit
+from heddle.measure.fitting import Mixed, Sample, dispatch_of, refit
 from heddle.measure.links import measured_link
 from heddle.measure.timing import CLOCKS, interleaved
 from heddle.partition import Demands, Plan
@@ -65,14 +64,13 @@ class Calibration:
     plans: dict[str, float] = field(default_factory=dict)
     links: dict[str, Link] = field(default_factory=dict)
     settled: dict[str, bool] = field(default_factory=dict)
-    _waits: list[float] = field(default_factory=list)
+    _mixed: list[Mixed] = field(default_factory=list)
     _on_host: float = 0.0
 
     @property
     def record(self) -> Record:
-        dispatch = max(0.0, statistics.median(self._waits)) if self._waits else 0.0
         regions = {backend: dict(known) for backend, known in self.regions.items()}
-        return Record(refit(self.samples), dict(self.links), regions, dict(self.plans), dispatch)
+        return Record(refit(self.samples), dict(self.links), regions, dict(self.plans), dispatch_of(self._mixed))
 
     def measure_links(self) -> None:
         """The links of all backends whose devices have a memory of their own and are not simulated."""
@@ -133,7 +131,7 @@ class Calibration:
         self.plans[whole] = seconds
         if len(made.regions) > 1:
             alone = sum(self.regions[r.backend][key] for r, key in zip(made.regions, keys, strict=True))
-            self._waits.append((seconds - alone) / len(made.regions))
+            self._mixed.append(Mixed(seconds, alone, len(made.regions)))
         return made
 
     def _beside(self, executable: Executable, other: Executable, what: str) -> tuple[float, bool]:

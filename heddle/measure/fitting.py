@@ -31,6 +31,23 @@ class Sample:
         return sum(seconds for part, seconds in self.parts.items() if part != BORDER)
 
 
+@dataclass(frozen=True)
+class Mixed:
+    """A plan of several regions that was measured as a whole: its seconds, and those of its regions by themselves."""
+
+    seconds: float
+    alone: float
+    regions: int
+
+
+def dispatch_of(plans: Sequence[Mixed]) -> float:
+    """What a region takes beside its computing where others are run as well, with the least relative error; or 0."""
+    weights = [plan.regions / plan.seconds for plan in plans]
+    excess = [(plan.seconds - plan.alone) / plan.seconds for plan in plans]
+    total = sum(weight * weight for weight in weights)
+    return max(0.0, sum(w * e for w, e in zip(weights, excess, strict=True)) / total) if total else 0.0
+
+
 def refit(samples: Sequence[Sample]) -> dict[str, Correction]:
     """For each backend the correction with the least relative error over its samples; no factor is negative."""
     return {

@@ -10,6 +10,7 @@ import pytest
 from heddle.core.ir import Graph, Node, Value, tensor
 from heddle.core.pattern import Index, Match, Pattern, any_of, binary, ops, optional, pattern, unary
 from heddle.core.plugin import Backend, Figures, Link
+from heddle.core.plugin.calibration import Correction, Record, using
 from heddle.partition import Demands, Plan, by_cost, plan
 from heddle.partition.candidates import Fallback, everything
 from heddle.partition.milp import Model
@@ -40,6 +41,27 @@ def test_work_goes_where_it_pays(read_graph: Read, backend: Make, any_unary: Pat
     assert layout(plan(read_graph(CHAIN.format(n=1_000_000)), [far, host], "cost")) == ["far"]
     near = backend("near", any_unary, figures=NEAR)
     assert layout(plan(read_graph(CHAIN.format(n=100_000)), [far, near, host], "cost")) == ["near"]
+
+
+def test_a_guess_must_win_by_more_than_its_error(read_graph: Read, backend: Make, any_unary: Pattern) -> None:
+    near, host = backend("near", any_unary, figures=NEAR), backend("host", figures=NEAR, takes_all=True)
+    graph = read_graph(CHAIN.format(n=100_000))
+    for scale, error, chosen in ((0.8, 0.0, "near"), (0.8, 0.2, "near"), (0.8, 0.5, "host"), (1.2, 0.0, "host")):
+        corrections = {"near": Correction({"elementwise": scale}, 0.0, error), "host": Correction({}, 0.0, 0.9)}
+        with using(Record(corrections)):
+            assert layout(plan(graph, [near, host], "cost")) == [chosen]
+
+
+def test_a_region_among_others_costs_its_dispatch(read_graph: Read, backend: Make, any_unary: Pattern) -> None:
+    near, host = backend("near", any_unary, figures=NEAR), backend("host", figures=SLOW_HOST, takes_all=True)
+    graph = read_graph(CHAIN.format(n=100))
+    one, both = [near, host], Demands(pins=(("two", "host"),))
+    for dispatch in (0.0, 1e-3):
+        with using(Record(dispatch=dispatch)):
+            assert sum(r.launch for r in plan(graph, one).cost.regions) == pytest.approx(1e-6)
+            apart = plan(graph, one, demands=both)
+            assert layout(apart) == ["near", "host", "near"]
+            assert sum(r.launch for r in apart.cost.regions) == pytest.approx(3 * (1e-6 + dispatch))
 
 
 def test_one_transfer_serves_all_readers_of_a_domain(read_graph: Read, backend: Make, any_unary: Pattern) -> None:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import heddle
 from heddle.cli import app
 from heddle.measure.calibrating import Calibration, Effort
-from heddle.measure.fitting import Sample, refit
+from heddle.measure.fitting import Mixed, Sample, dispatch_of, refit
 from heddle.measure.links import SIZES, fitted_link, measured_link
 
 MNIST = Path(__file__).parent.parent.parent / "models" / "mnist.onnx"
@@ -51,6 +51,14 @@ def test_one_sample_gives_a_ratio():
 def test_factors_without_samples_follow_the_others():
     found = refit([Sample("b", "r", 1, {"product": p, "movement": 1e-12}, 4 * p) for p in (1.0, 2.0, 3.0)])["b"]
     assert found.scales["movement"] == pytest.approx(4.0, rel=0.05)
+
+
+def test_what_a_region_takes_among_others_is_found_again():
+    plans = [Mixed(alone + 2e-4 * count, alone, count) for alone, count in ((1e-3, 3), (5e-2, 40), (3e-1, 2))]
+    assert dispatch_of(plans) == pytest.approx(2e-4)
+    noisy = [*plans, Mixed(0.33, 0.30, 2)]  # a long plan of few regions says next to nothing
+    assert dispatch_of(noisy) == pytest.approx(2e-4, rel=0.01)
+    assert dispatch_of([Mixed(1.0, 1.5, 2)]) == dispatch_of([]) == 0.0
 
 
 def test_a_link_is_found_again():
