@@ -60,7 +60,7 @@ def unfold_first(config: Config, layers: Sequence[Layer], entering: Set[str]) ->
             continue
         outs, channels, height, width = layer.weights.shape
         taps = height * width
-        if -(-channels * taps // lanes) >= taps * -(-channels // lanes):
+        if -(-channels * taps // lanes) >= taps * -(-channels // lanes) or min(layer.pads) < 0:
             continue
         fill = layer.input.zero_point & 0xFF
         patched[layer.input.name] = Patches((height, width), layer.strides, layer.pads, layer.dilations, fill)

@@ -226,6 +226,9 @@ OPERATORS = {
     ),
     "conv transpose dilated": lambda net: transposed(net, [1, 5, 7, 6], (5, 7, 3, 3), strides=[3, 2], dilations=[2, 2]),
     "conv transpose, few taps": lambda net: transposed(net, [1, 5, 4, 4], (5, 7, 2, 1), strides=[3, 3]),
+    "conv transpose, last input unused": lambda net: transposed(
+        net, [1, 1, 4, 3], (1, 7, 2, 2), strides=[1, 1], pads=[0, 1, 1, 2]
+    ),
     "conv transpose grouped": lambda net: transposed(net, [1, 6, 5, 5], (6, 4, 2, 2), strides=[2, 2], group=2),
     "conv transpose depthwise": lambda net: transposed(net, [1, 20, 5, 5], (20, 1, 4, 4), strides=[2, 2], group=20),
     "conv transpose auto_pad": lambda net: transposed(
