@@ -21,9 +21,9 @@ from heddle.hw.vta.description import BASES
 from heddle.hw.vta.isa import Instruction, layout
 from heddle.simulators.verilator import Model
 from heddle.simulators.verilator.coverage import Coverage, read_coverage
+from heddle.simulators.vta.edges import RIGHT, WRONG
 from heddle.simulators.vta.faults import FaultError
 from heddle.simulators.vta.lockstep import WATCHDOG, timing
-from heddle.simulators.vta.mutate import RIGHT, WRONG
 from heddle.simulators.vta.randomize import random_case
 from heddle.simulators.vta.rtl import REGISTERS, Memory, Rtl, build_rtl
 

@@ -97,7 +97,7 @@ module vta
   logic [2:0] req_valid, req_ready, data_valid;
   logic [2:0][31:0] req_address;
   logic [2:0][7:0] req_beats;
-  logic load_ready, reader_idle, read_error;
+  logic load_ready, read_error;
   logic [BUS-1:0] read_data;
   wire request_clk;
   vta_gate u_request_gate (
@@ -105,7 +105,7 @@ module vta
   );
   vta_reader u_reader (
     .clk, .request_clk, .rst, .req_valid, .req_ready, .req_address, .req_beats, .load_ready, .data_valid, .data(read_data),
-    .idle(reader_idle), .taken(read_taken), .error(read_error), .owner(read_owner),
+    .taken(read_taken), .error(read_error), .owner(read_owner),
     .arvalid(m_axi_arvalid), .arready(m_axi_arready), .arid(m_axi_arid), .araddr(m_axi_araddr), .arlen(m_axi_arlen),
     .rvalid(m_axi_rvalid), .rready(m_axi_rready), .rid(m_axi_rid), .rdata(m_axi_rdata), .rresp(m_axi_rresp)
   );
@@ -240,7 +240,7 @@ module vta
     else if (moves) heartbeat <= !heartbeat;
 
   // ---------------------------------------------------------------- end, errors, counters
-  wire quiet = fetch_quiet && reader_idle && load_quiet && compute_quiet && store_quiet;
+  wire quiet = fetch_quiet && load_quiet && compute_quiet && store_quiet;
   wire emptied = fetched && !load_valid && !compute_valid && !store_valid;
   assign trouble = illegal || load_bounds || compute_bounds || store_bounds || read_error || write_error
       || l2c_overflow || c2l_overflow || c2s_overflow || s2c_overflow;
@@ -274,6 +274,7 @@ module vta
     && $onehot0({counts_load_data, counts_load_memory, counts_load_wait})
     && $onehot0({counts_gemm, counts_alu, counts_wait_load, counts_wait_store})
     && $onehot0({counts_dispatch, counts_full, counts_fetch_memory}));
+  nothing_under_way: assert property (@(posedge clk) disable iff (rst) finished |-> !m_axi_arvalid && data_valid == 0);
   address_held: assert property (@(posedge clk) disable iff (rst) m_axi_arvalid && !m_axi_arready |=> m_axi_arvalid && $stable(m_axi_araddr));
 `endif
 endmodule

@@ -13,7 +13,6 @@ module vta_reader
   input logic load_ready,
   output logic [2:0] data_valid,
   output logic [BUS-1:0] data,
-  output logic idle,
   output logic taken,  // a beat reaches its unit
   output logic error,
   output logic [1:0] owner,
@@ -66,5 +65,4 @@ module vta_reader
   assign data_valid[1] = valid && owner == 2'd1;
   assign data_valid[2] = valid && owner == 2'd2;
   assign error = taken && response != 0;
-  assign idle = !arvalid && !valid;
 endmodule

@@ -8,12 +8,13 @@ from heddle.hw.vta.assembly import assemble
 from heddle.hw.vta.config import load_config
 from heddle.hw.vta.isa import encode_uop
 from heddle.simulators.vta.cycle import cycles
+from heddle.simulators.vta.edges import directed
 from heddle.simulators.vta.faults import FaultError
 from heddle.simulators.vta.functional import Functional
-from heddle.simulators.vta.mutate import directed
 from heddle.simulators.vta.rtl import REGISTERS, Memory, Rtl, build_rtl
 
 from tests.simulators.vta.plain import Plain
+from tests.simulators.vta.test_lockstep import CONFIGS
 
 
 def test_sources_of_alu_wrap_their_field_to_an_accumulator() -> None:
@@ -64,8 +65,10 @@ def test_unknown_opcodes_are_illegal() -> None:
     rtl.close()
 
 
-def test_the_edges_of_the_smallest_configuration() -> None:
-    assert directed(load_config("tiny"), build_rtl(load_config("tiny")), None) is None
+@pytest.mark.parametrize("name", CONFIGS)
+def test_edges_shapes_and_slow_masters(name: str) -> None:
+    config = load_config(name)
+    assert directed(config, build_rtl(config)) is None
 
 
 def test_a_base_that_is_no_whole_beat_is_refused_before_anything_runs() -> None:
