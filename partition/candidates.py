@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from heddle.core.errors import BackendError, RefusedError
+from heddle.core.errors import BackendError, GraphError, RefusedError
 from heddle.core.ir import Node
 from heddle.core.pattern import Index, Pattern, Refusal, describe, find
 from heddle.core.pattern.find import Findings
@@ -98,10 +98,11 @@ def findings(index: Index, backend: Backend, patterns: Sequence[Pattern], taken:
     """What a backend's patterns match among the nodes whose ids are not in `taken`."""
     try:
         return find(index, patterns, taken)
+    except GraphError as error:
+        raise BackendError(f"backend {backend.name!r}: {error}") from error
     except Exception as error:
         raise BackendError(
-            f"backend {backend.name!r}: its patterns failed with {type(error).__name__}: {error}; "
-            "a `where` returns the reason of a refusal, or None"
+            f"backend {backend.name!r}: its patterns failed with {type(error).__name__}: {error}"
         ) from error
 
 

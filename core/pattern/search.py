@@ -8,6 +8,7 @@ from functools import cache, partial
 from itertools import permutations
 from typing import Any
 
+from heddle.core.errors import GraphError
 from heddle.core.ir import Graph, Node, Value
 from heddle.core.ops import OPERATORS
 from heddle.core.pattern.conditions import Condition, Failure
@@ -18,6 +19,9 @@ from heddle.core.pattern.trace import ANY_OF, EITHER, OPTIONAL, REPEAT
 COMMUTATIVE = frozenset(
     {"Add", "And", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Equal", "Max", "Mean", "Min", "Mul", "Or", "Sum", "Xor"}
 )
+
+
+_ANSWERS = "it returns the reason of a refusal, or None where it takes the match"
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,7 +278,7 @@ class Search:
         match = Match(self.pattern, self.index.graph, nodes, bindings, labels, choices)
         failures = [*self._escaping(match), *self._surrounding(match), *conditions_failing(match)]
         if not failures and self.pattern.where is not None:
-            reason = self.pattern.where(match)
+            reason = self._asked(self.pattern.where, match)
             failures = [] if reason is None else [Failure(reason, "", "", verb="")]
         if not failures:
             return match
@@ -282,6 +286,17 @@ class Search:
         if rank > self.miss.rank:
             self.miss = Miss(rank, nodes, partial(tuple, failures))
         return None
+
+    def _asked(self, where: Callable[[Match], str | None], match: Match) -> str | None:
+        """What a pattern's own predicate says; GraphError that names the pattern and the node when it says nothing."""
+        place = f"pattern {self.pattern.name!r}: asked about {describe(match.nodes[-1])}, its `where`"
+        try:
+            reason = where(match)
+        except Exception as error:
+            raise GraphError(f"{place} failed with {type(error).__name__}: {error}; {_ANSWERS}") from error
+        if reason is not None and not isinstance(reason, str):
+            raise GraphError(f"{place} returned {reason!r}; {_ANSWERS}")
+        return reason
 
     def _lengths(self) -> dict[str, int]:
         """How often the repetition around each name was found."""

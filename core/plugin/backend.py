@@ -146,4 +146,4 @@ class Backend:
 
     def compile(self, region: Region) -> Artifact:
         """The artifact of a region; its signature has the region's inputs and outputs in order."""
-        raise TypeError(f"backend {self.name!r} does not compile")
+        raise TypeError(f"{type(self).__name__} has no `compile(self, region)`, which returns an Artifact")

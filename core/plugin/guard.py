@@ -107,7 +107,10 @@ def _compile(backend: Backend, region: Region) -> Artifact:
         raise _failed(backend, f"compiling region {region.name} failed", error) from error
     where = f"backend {backend.name!r}: the artifact of region {region.name}"
     if not isinstance(artifact, Artifact):
-        raise BackendError(f"{where} is {type(artifact).__name__}, an Artifact is expected")
+        raise BackendError(
+            f"{where} is {type(artifact).__name__}, an Artifact is expected; `compile` returns "
+            "Artifact(self.name, device, region.signature, code)"
+        )
     if artifact.backend != backend.name:
         raise BackendError(f"{where} says that it is of backend {artifact.backend!r}")
     _check_ports(f"{where}: inputs", artifact.signature.inputs, region.body.inputs)
@@ -116,27 +119,38 @@ def _compile(backend: Backend, region: Region) -> Artifact:
         if not (0 <= output < len(region.body.outputs) and 0 <= source < len(region.body.inputs)):
             raise BackendError(f"{where}: alias ({output}, {source}) names an output or input that is not there")
     if not isinstance(artifact.code, bytes) or artifact.workspace < 0:
-        raise BackendError(f"{where}: its code must be bytes and its workspace 0 or more")
+        raise BackendError(
+            f"{where}: its code must be bytes and its workspace 0 or more; "
+            "write what the device needs as bytes, for instance by json.dumps(...).encode()"
+        )
     try:
         json.dumps(dict(artifact.meta))
     except (TypeError, ValueError) as error:
-        raise BackendError(f"{where}: its meta cannot be written as JSON: {error}") from error
+        raise BackendError(
+            f"{where}: its meta cannot be written as JSON: {error}; "
+            "arrays belong into its constants, all else into its code"
+        ) from error
     return artifact
+
+
+_PASS_ON = "give it region.signature"
 
 
 def _check_ports(what: str, ports: Sequence[Port], values: Sequence[Value]) -> None:
     if len(ports) != len(values):
-        raise BackendError(f"{what}: {len(values)} are expected, it has {len(ports)}")
+        raise BackendError(f"{what}: {len(values)} are expected, it has {len(ports)}; {_PASS_ON}")
     for port, value in zip(ports, values, strict=True):
         if port.name != value.name:
-            raise BackendError(f"{what}: {value} is expected, found %{port.name}")
+            raise BackendError(f"{what}: {value} is expected, found %{port.name}; {_PASS_ON}")
         if not isinstance(value.type, TensorType):
             continue
         expected = dtype_name(value.type.dtype)
         if port.dtype != expected:
-            raise BackendError(f"{what}: {value} is {expected}, the artifact has {port.dtype}")
+            raise BackendError(f"{what}: {value} is {expected}, the artifact has {port.dtype}; {_PASS_ON}")
         if value.type.shape is not None and tuple(port.shape) != value.type.shape:
-            raise BackendError(f"{what}: {value} is {value.type}, the artifact has shape {list(port.shape)}")
+            raise BackendError(
+                f"{what}: {value} is {value.type}, the artifact has shape {list(port.shape)}; {_PASS_ON}"
+            )
 
 
 def _failed(backend: Backend, what: str, error: Exception) -> BackendError:

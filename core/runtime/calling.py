@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,9 +55,28 @@ class CallingDevice(HostDevice):
             assert buffer.array is not None, "buffers of this device are host memory"
             flat = buffer.array[: int(np.prod(port.shape, dtype=np.int64)) * dtype.itemsize]
             arrays.append(flat.view(dtype).reshape(port.shape))
+        inputs, outputs = arrays[: len(signature.inputs)], arrays[len(signature.inputs) :]
+        for array in inputs:
+            array.flags.writeable = False
         try:
             with np.errstate(all="ignore"):  # NaN and infinities are values, as on any device
-                self.call(program.made, arrays[: len(signature.inputs)], arrays[len(signature.inputs) :])
+                self._called(program.made, inputs, outputs)
         except Exception as error:
-            return Finished(DeviceError(f"{program.artifact.device}: {type(error).__name__}: {error}"))
+            return Finished(DeviceError(f"{program.artifact.device}: {type(error).__name__}: {error}{_advice(error)}"))
         return Finished()
+
+    def _called(self, made: Any, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]]) -> None:
+        """One call; TypeError when its results are returned, where nobody looks for them."""
+        call: Callable[..., Any] = self.call
+        returned = call(made, inputs, outputs)
+        if isinstance(returned, np.ndarray | list | tuple):
+            raise TypeError("its call returns results, which are written in place: outputs[0][...] = y")
+
+
+def _advice(error: Exception) -> str:
+    """What to do about the mistakes that numpy reports."""
+    if "read-only" in str(error):
+        return "; inputs and constants belong to the caller, change a copy"
+    if "could not broadcast" in str(error):
+        return "; outputs have the shapes of the region's signature"
+    return ""

@@ -130,7 +130,7 @@ def _calls(subject: Subject, case: Case, executable: heddle.Executable) -> Findi
         except HeddleError as error:
             return Finding("error", f"call {call + 1} fails: {error}")
         if any(a.tobytes() != b.tobytes() for a, b in zip(inputs, kept, strict=True)):
-            return Finding("input", "a call changes its inputs")
+            return Finding("input", "a call changes its inputs, which belong to the caller; change a copy")
         if wrong := differences(names, found, expected, subject.backend.tolerance_of([case.pattern])):
             return Finding("result" if call == 0 else "state", f"call {call + 1}: {wrong}")
         if first is None:
@@ -201,7 +201,10 @@ def _repeatable(subject: Subject, case: Case) -> Finding | None:
     with _compiled(subject, case) as one, _compiled(subject, case) as two:
         pairs = zip(one.schedules[0].steps, two.schedules[0].steps, strict=True)
         if any(a.artifact.code != b.artifact.code or a.artifact.meta != b.artifact.meta for a, b in pairs):
-            return Finding("random", "compiling twice gives different artifacts")
+            return Finding(
+                "random",
+                "compiling twice gives different artifacts; keep times, addresses and the order of sets out of them",
+            )
     return None
 
 

@@ -189,8 +189,8 @@ def test_a_backend_that_raises_is_named(read_graph: Read, backend: Make, host: B
     with pytest.raises(BackendError) as error:
         plan(read_graph(LADDER), [broken, host])
     assert str(error.value) == (
-        "backend 'broken': its patterns failed with ZeroDivisionError: division by zero; "
-        "a `where` returns the reason of a refusal, or None"
+        "backend 'broken': pattern 'relu': asked about %d (Relu \"fourth\"), its `where` failed with "
+        "ZeroDivisionError: division by zero; it returns the reason of a refusal, or None where it takes the match"
     )
 
 

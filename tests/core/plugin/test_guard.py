@@ -67,17 +67,29 @@ def test_a_right_artifact_passes(region: Region) -> None:
     ("artifact", "message"),
     [
         (ValueError("no"), "backend 'b': compiling region b.0 failed with ValueError: no"),
-        (None, "backend 'b': the artifact of region b.0 is NoneType, an Artifact is expected"),
+        (
+            None,
+            "backend 'b': the artifact of region b.0 is NoneType, an Artifact is expected; `compile` returns "
+            "Artifact(self.name, device, region.signature, code)",
+        ),
         (replace(RIGHT, backend="c"), "backend 'b': the artifact of region b.0 says that it is of backend 'c'"),
         (
             replace(RIGHT, signature=Signature((), RIGHT.signature.outputs)),
-            "backend 'b': the artifact of region b.0: inputs: 1 are expected, it has 0",
+            "backend 'b': the artifact of region b.0: inputs: 1 are expected, it has 0; give it region.signature",
         ),
-        (port(name="y"), "backend 'b': the artifact of region b.0: outputs: %r is expected, found %y"),
-        (port(dtype="int8"), "backend 'b': the artifact of region b.0: outputs: %r is float32, the artifact has int8"),
+        (
+            port(name="y"),
+            "backend 'b': the artifact of region b.0: outputs: %r is expected, found %y; give it region.signature",
+        ),
+        (
+            port(dtype="int8"),
+            "backend 'b': the artifact of region b.0: outputs: %r is float32, the artifact has int8; "
+            "give it region.signature",
+        ),
         (
             port(shape=(3, 2)),
-            "backend 'b': the artifact of region b.0: outputs: %r is float32[2,3], the artifact has shape [3, 2]",
+            "backend 'b': the artifact of region b.0: outputs: %r is float32[2,3], the artifact has shape [3, 2]; "
+            "give it region.signature",
         ),
         (
             replace(RIGHT, signature=replace(RIGHT.signature, aliases=((0, 1),))),
@@ -85,12 +97,13 @@ def test_a_right_artifact_passes(region: Region) -> None:
         ),
         (
             replace(RIGHT, code="text"),
-            "backend 'b': the artifact of region b.0: its code must be bytes and its workspace 0 or more",
+            "backend 'b': the artifact of region b.0: its code must be bytes and its workspace 0 or more; "
+            "write what the device needs as bytes, for instance by json.dumps(...).encode()",
         ),
         (
             replace(RIGHT, meta={"x": object()}),
             "backend 'b': the artifact of region b.0: its meta cannot be written as JSON: "
-            "Object of type object is not JSON serializable",
+            "Object of type object is not JSON serializable; arrays belong into its constants, all else into its code",
         ),
     ],
 )
