@@ -16,6 +16,7 @@ from heddle.core.pattern import (
     Match,
     Pattern,
     attr,
+    const,
     dim,
     dtype,
     either,
@@ -25,6 +26,7 @@ from heddle.core.pattern import (
     pattern,
     rank,
     several,
+    size,
 )
 from heddle.core.pattern.conditions import Condition
 
@@ -93,19 +95,11 @@ def fits_fused_attention(match: Match) -> str | None:
     reason = known(match)
     if reason is not None:
         return reason
-    queries, keys, values = match["q"].shape, match["k"].shape, match["v"].shape
-    for axis, name in ((3, "queries"), (2, "keys")):
-        size = (queries if name == "queries" else keys)[axis]
-        if size % 8 or size > HEAD:
-            return f"a head of the {name} has {size} channels, takes multiples of 8 up to {HEAD}"
-    if values[3] % 8 or values[3] > HEAD:
-        return f"a head of the values has {values[3]} channels, takes multiples of 8 up to {HEAD}"
-    if queries[:2] != keys[:2] or keys[:2] != values[:2]:
-        return f"queries are {queries}, keys {keys}, values {values}, takes the same batches and heads"
+    queries, keys = match["q"].shape, match["k"].shape
     for name in ("times", "over"):
         array = match.array(name)
-        if match.value(name) is not None and (array is None or array.size != 1 or float(array.reshape(-1)[0]) <= 0):
-            return f"{name} is not one positive number that is known, takes one"
+        if array is not None and float(array.reshape(())) <= 0:
+            return f"{name} is {array.reshape(())}, takes a positive number"
     mask = match.value("mask")
     if mask is not None and (len(mask.shape) > 4 or mask.shape[-2:] != (queries[2], keys[3])):
         return f"mask is {mask.type}, takes one number for each query and key"
@@ -149,14 +143,17 @@ def _in_blocks(op: str) -> Pattern:
 
 
 def _attention(types: Sequence[str]) -> Pattern:
-    def attend(q: Any, k: Any, v: Any, times: Any, over: Any, mask: Any) -> Any:
+    def attend(q: Any, k: Any, v: Any, mask: Any) -> Any:
         scores = ops.MatMul(q, k)
-        scaled = either(ops.Mul(scores, times), ops.Div(scores, over), scores)
+        scaled = either(ops.Mul(scores, const("times")), ops.Div(scores, const("over")), scores)
         masked = either(ops.Add(scaled, mask), scaled)
         return ops.MatMul(ops.Softmax(masked, label="softmax"), v)
 
     four = [rank(name).equals(4) for name in ("q", "k", "v")]
-    conditions = [*_among(types, "q"), *four, attr("softmax", "axis").among(-1, 3)]
+    heads = [item for name in ("q", "v") for item in (dim(name, 3).multiple_of(8), dim(name, 3).at_most(HEAD))]
+    alike = [dim(name, axis).equals(dim("q", axis)) for name in ("k", "v") for axis in (0, 1)]
+    scales = [size(name).equals(1) for name in ("times", "over")]
+    conditions = [*_among(types, "q"), *four, *heads, *alike, *scales, attr("softmax", "axis").among(-1, 3)]
     return pattern(ATTENTION, conditions=conditions, where=fits_fused_attention)(attend)
 
 

@@ -8,12 +8,7 @@ from heddle.backends.cudnn.backend import Cudnn
 from heddle.testing import Kit
 from tests.backends.cudnn import simulated
 
-NOT_DRAWN = frozenset((
-    *("attention", "groupnormalization", "depthtospace", "spacetodepth", "expand", "tile", "slice", "pad"),
-    *("gather", "gatherelements", "gathernd", "resize"),
-))  # fmt: skip
-"""Operators for which the kit does not draw valid constants, indices or ranks; `test_operators` has them."""
-NAMES = [pattern.name for pattern in Cudnn().patterns if pattern.name not in NOT_DRAWN]
+NAMES = [pattern.name for pattern in Cudnn().patterns]
 
 
 def score(name: str, cases: int) -> None:
