@@ -164,20 +164,57 @@ def test_the_page_is_whole_and_asks_for_nothing(explained: tuple[Plan, str]) -> 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt-get install chromium)")
-def test_a_browser_draws_every_node_and_reacts(explained: tuple[Plan, str], tmp_path: Path) -> None:
-    assert CHROMIUM is not None
-    action = (
-        '<script>const box = document.getElementById("search"); box.value = "softmax";'
-        'box.dispatchEvent(new Event("input")); boxes.get("s").dispatchEvent(new Event("click"));</script></body>'
-    )
-    path = tmp_path / "page.html"
-    path.write_text(explained[1].replace("</body>", action), encoding="utf-8")
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", path.as_uri()]
-    command.insert(1, f"--user-data-dir={tmp_path / 'profile'}")
+def in_browser(text: str, script: str, folder: Path) -> str:
+    """The body of a page in Chromium after a script has acted on it."""
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium (apt-get install chromium)")
+    path = folder / "page.html"
+    path.write_text(text.replace("</body>", f"<script>{script}</script></body>"), encoding="utf-8")
+    command = [
+        CHROMIUM, f"--user-data-dir={folder / 'profile'}", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
+        path.as_uri(),
+    ]  # fmt: skip
     drawn = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    body = drawn.split("<body>")[1]
+    return drawn.split("<body>")[1]
+
+
+def test_a_browser_draws_every_node_and_reacts(explained: tuple[Plan, str], tmp_path: Path) -> None:
+    """Nodes have the colour of their backend in the key; a search dims the others; a click tells; the wheel zooms."""
+    made, text = explained
+    body = in_browser(
+        text,
+        """
+        const rest = stage.getAttribute("transform"), seen = { scales: [] };
+        const scale = () => Number(stage.getAttribute("transform").match(/scale\\(([^)]+)\\)/)[1]);
+        for (const turn of [0, -120, -120, 120, 120]) {
+          if (turn) svg.dispatchEvent(new WheelEvent("wheel", { deltaY: turn, clientX: 50, clientY: 60 }));
+          seen.scales.push(scale());
+        }
+        document.getElementById("fit").click();
+        seen.fits = stage.getAttribute("transform") === rest;
+        const box = document.getElementById("search");
+        box.value = "softmax";
+        box.dispatchEvent(new Event("input"));
+        boxes.get("s").dispatchEvent(new Event("click"));
+        const fill = node => boxes.get(node.result).querySelector("rect").getAttribute("fill");
+        seen.fills = data.nodes.map(node => [node.backend, fill(node)]);
+        const said = document.createElement("output");
+        said.textContent = JSON.stringify(seen);
+        document.body.append(said);
+        """,
+        tmp_path,
+    )
     assert body.count('class="node') == 4
     assert body.count('class="node faint"') == 3
     assert "1 of 4 nodes" in body
     assert "no pattern of it has Softmax" in body.split("<aside")[1].split("</aside>")[0]
+    said = json.loads(body.split("<output>")[1].split("</output>")[0])
+    still, near, nearer, back, again = said["scales"]
+    assert nearer > near > still
+    assert (back, again) == (pytest.approx(near), pytest.approx(still))
+    assert said["fits"] is True
+    fills = said["fills"]
+    assert [name for name, _ in fills] == [region.backend for region in made.regions for _ in region.body.nodes]
+    assert len({colour for _, colour in fills}) == len({name for name, _ in fills}) == 2
+    for name, colour in dict(fills).items():
+        assert body.count(f'fill="{colour}"') == sum(owner == name for owner, _ in fills)
