@@ -55,6 +55,10 @@ Threads = Annotated[
     int | None,
     typer.Option(min=1, help="So many threads of the host work on each call; one by default, results are the same."),
 ]
+Devices = Annotated[
+    list[str] | None,
+    typer.Option("--device", metavar="DEVICE.FIELD=VALUE", help="An option of a device, as `vta.sim=rtl`."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 

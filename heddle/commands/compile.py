@@ -11,26 +11,20 @@ import typer
 import heddle
 from heddle.commands import arguments
 from heddle.commands.display import OUT, print_json, print_memory, print_regions, progress, size, write_page
+from heddle.commands.placing import Placing, spread
 from heddle.commands.run import read_arrays
 from heddle.commands.values import gathered
-from heddle.compiler import Decisions, open_backends
+from heddle.compiler import Decisions
 from heddle.core.runtime.host import unfit
 
 
+@spread
 def command(
     model: arguments.Model,
+    placing: Placing,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The file to write; MODEL.heddle by default.")
     ] = None,
-    backends: arguments.Backends = "host",
-    place: arguments.Place = "order",
-    set_: arguments.Settings = None,
-    strict_math: arguments.StrictMath = False,
-    precision: arguments.Precision = None,
-    pin: arguments.Pins = None,
-    exclude: arguments.Exclusions = None,
-    shape: arguments.ShapeTexts = None,
-    strict: arguments.Strict = False,
     example: Annotated[
         Path | None,
         typer.Option(
@@ -66,16 +60,13 @@ def command(
         heddle compile model.onnx --backends vta,host --report plan.html
     """
     start = time.perf_counter()
-    opened = open_backends(arguments.names(backends), arguments.options(set_, strict_math, precision))
-    demands = arguments.demands(pin, exclude, strict)
-    decisions = Decisions()
+    opened, decisions = placing.opened(), Decisions()
     with progress(f"compiling {model.name}") as advance:
         executable = heddle.compile(
             model,
             opened,
-            arguments.shapes(shape),
-            place=place,
-            demands=demands,
+            placing.shapes,
+            **placing.asked,
             on_fault=on_fault,
             keep=tuple(keep or ()),
             progress=advance,
@@ -91,7 +82,7 @@ def command(
     target = output or model.with_suffix(".heddle")
     executable.save(target)
     if report is not None:
-        write_page(report, decisions.explanation(opened, demands))
+        write_page(report, decisions.explanation(opened, placing.demands))
     seconds, written = time.perf_counter() - start, target.stat().st_size
     # Only then is nothing to be opened to know it: other devices, and processors, may be away while a model is compiled
     # for them.

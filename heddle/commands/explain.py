@@ -10,17 +10,13 @@ import typer
 import heddle
 from heddle.commands import arguments
 from heddle.commands.display import OUT, print_json, write_page, write_regions
+from heddle.commands.placing import Placing, spread
 
 
+@spread
 def command(
     model: arguments.Model,
-    backends: arguments.Backends = "host",
-    place: arguments.Place = "order",
-    set_: arguments.Settings = None,
-    shape: arguments.ShapeTexts = None,
-    pin: arguments.Pins = None,
-    exclude: arguments.Exclusions = None,
-    strict: arguments.Strict = False,
+    placing: Placing,
     report: Annotated[Path | None, typer.Option(help="Write a page for a browser to this .html file.")] = None,
     onnx: Annotated[
         Path | None,
@@ -43,14 +39,7 @@ def command(
 
         heddle explain model.onnx --backends vta,host --onnx regions.onnx
     """
-    explanation = heddle.explain(
-        model,
-        arguments.names(backends),
-        arguments.shapes(shape),
-        place=place,
-        demands=arguments.demands(pin, exclude, strict),
-        options=arguments.settings(set_),
-    )
+    explanation = heddle.explain(model, placing.opened(), placing.shapes, **placing.asked)
     if report is not None:
         write_page(report, explanation)
     if onnx is not None:

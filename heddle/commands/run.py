@@ -14,15 +14,18 @@ from numpy.typing import NDArray
 import heddle
 from heddle.commands import arguments
 from heddle.commands.display import OUT, numbers, print_arrays, print_json, print_memory, progress
+from heddle.commands.placing import Placing, spread
 from heddle.commands.random_inputs import random_inputs
 from heddle.commands.values import flattened, gathered
 from heddle.core.runtime.file import is_compiled
 
 
+@spread
 def command(
     model: Annotated[
         Path, typer.Argument(help="An ONNX model or a compiled file.", metavar="MODEL", show_default=False)
     ],
+    placing: Placing,
     inputs: Annotated[
         Path | None,
         typer.Option(help="A .npz file with an array for each input, by name; a sequence `s` as `s.0`, `s.1`, ..."),
@@ -32,19 +35,8 @@ def command(
     outputs: Annotated[Path | None, typer.Option(help="Write the outputs to this .npz file.")] = None,
     repeat: Annotated[int, typer.Option(min=1, help="Run so many times, and say how long a run takes.")] = 1,
     profile: Annotated[Path | None, typer.Option(help="Write a trace of each step for ui.perfetto.dev.")] = None,
-    backends: arguments.Backends = "host",
-    place: arguments.Place = "order",
-    set_: arguments.Settings = None,
-    strict_math: arguments.StrictMath = False,
-    precision: arguments.Precision = None,
-    pin: arguments.Pins = None,
-    exclude: arguments.Exclusions = None,
-    device: Annotated[
-        list[str] | None,
-        typer.Option("--device", metavar="DEVICE.FIELD=VALUE", help="An option of a device, as `vta.sim=rtl`."),
-    ] = None,
+    device: arguments.Devices = None,
     threads: arguments.Threads = None,
-    shape: arguments.ShapeTexts = None,
     json: arguments.AsJson = False,
 ) -> None:
     """Run an ONNX model or a compiled file.
@@ -64,19 +56,16 @@ def command(
         raise typer.BadParameter("give either --inputs x.npz or --random")
     devices = arguments.device_options(device)
     if is_compiled(model) or model.suffix == ".heddle":
-        changed = set_ or strict_math or precision or shape or pin or exclude
-        if arguments.names(backends) != ["host"] or changed or place != "order":
+        if placing != Placing():
             raise typer.BadParameter(f"{model} is compiled: options of the compiler do not apply")
         executable = heddle.load(model, devices, threads=threads)
     else:
         with progress(f"compiling {model.name}") as advance:
             executable = heddle.compile(
                 model,
-                arguments.names(backends),
-                arguments.shapes(shape),
-                place=place,
-                demands=arguments.demands(pin, exclude, False),
-                options=arguments.options(set_, strict_math, precision),
+                placing.opened(),
+                placing.shapes,
+                **placing.asked,
                 devices=devices,
                 threads=threads,
                 progress=advance,

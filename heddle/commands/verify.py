@@ -10,27 +10,21 @@ import typer
 
 from heddle.commands import arguments
 from heddle.commands.display import OUT, print_json, print_table, shorten
+from heddle.commands.placing import Placing, spread
 from heddle.commands.run import read_arrays
 from heddle.verification import verify
 
 
+@spread
 def command(
     model: arguments.Model,
-    backends: arguments.Backends = "host",
+    placing: Placing,
     inputs: Annotated[
         Path | None, typer.Option(help="A .npz file with an array for each input, by name, as for `heddle run`.")
     ] = None,
     seed: Annotated[int, typer.Option(help="The seed of inputs that are made up.")] = 0,
     save: Annotated[Path, typer.Option(help="The folder for the parts that differ.")] = Path("verify"),
-    place: arguments.Place = "order",
-    set_: arguments.Settings = None,
-    shape: arguments.ShapeTexts = None,
-    pin: arguments.Pins = None,
-    exclude: arguments.Exclusions = None,
-    device: Annotated[
-        list[str] | None,
-        typer.Option("--device", metavar="DEVICE.FIELD=VALUE", help="An option of a device, as `vta.sim=rtl`."),
-    ] = None,
+    device: arguments.Devices = None,
     json: arguments.AsJson = False,
 ) -> None:
     """Run each region on its device with the reference's inputs, and compare; the exit code is 1 when one differs.
@@ -46,12 +40,10 @@ def command(
     """
     found = verify(
         model,
-        arguments.names(backends),
+        placing.opened(),
         None if inputs is None else read_arrays(inputs),
-        arguments.shapes(shape),
-        place=place,
-        demands=arguments.demands(pin, exclude, False),
-        options=arguments.settings(set_),
+        placing.shapes,
+        **placing.asked,
         devices=arguments.device_options(device),
         folder=save,
         seed=seed,
