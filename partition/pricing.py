@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from heddle.core.errors import BackendError
 from heddle.core.ir import Graph, Value
@@ -138,14 +139,25 @@ class Pricer:
     def region_cost(self, region: Region) -> Known:
         """What its backend says that it costs, corrected and measured, or what a plugin says instead.
 
-        To offload is the claim that must be better by more than its error; what takes all has none to prove.
+        To offload is a claim that must be better by more than its error. What takes all has nothing to prove, unless
+        it is known how long it takes for everything.
         """
         backend = self._backend(region.backend)
         measured = self.record.measured(backend, region.body)
         predicted, error = self.corrected(backend, region, estimate(backend, region))
-        error = 0.0 if backend.takes_all else error
+        error = 0.0 if backend.takes_all and not self.calibrated else error
         overriding = plugins().manager.hook.heddle_cost(backend=region.backend, region=region, cost=predicted)
         return Known(predicted, measured, error) if overriding is None else Known(overriding)
+
+    @cached_property
+    def calibrated(self) -> bool:
+        """Whether the whole graph was measured on a backend that takes all."""
+        nodes = self.index.graph.nodes
+        return any(
+            backend.takes_all
+            and self.record.measured(backend, self._body(Unit(backend.name, nodes, nodes))) is not None
+            for backend in self.backends
+        )
 
     def corrected(self, backend: Backend, region: Region, cost: Cost) -> tuple[Cost, float]:
         """An estimate as the record corrects it, and how far it is then off, typically."""

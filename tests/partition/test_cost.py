@@ -10,7 +10,7 @@ import pytest
 from heddle.core.ir import Graph, Node, Value, tensor
 from heddle.core.pattern import Index, Match, Pattern, any_of, binary, ops, optional, pattern, unary
 from heddle.core.plugin import Backend, Figures, Link
-from heddle.core.plugin.calibration import Correction, Record, using
+from heddle.core.plugin.calibration import Correction, Record, region_key, using
 from heddle.partition import Demands, Plan, by_cost, plan
 from heddle.partition.candidates import Fallback, everything
 from heddle.partition.milp import Model
@@ -50,6 +50,17 @@ def test_a_guess_must_win_by_more_than_its_error(read_graph: Read, backend: Make
         corrections = {"near": Correction({"elementwise": scale}, 0.0, error), "host": Correction({}, 0.0, 0.9)}
         with using(Record(corrections)):
             assert layout(plan(graph, [near, host], "cost")) == [chosen]
+
+
+def test_a_guess_must_beat_what_was_measured(read_graph: Read, backend: Make, any_unary: Pattern) -> None:
+    """Once the whole is known on the host, its parts there are guesses as any others."""
+    near, host = backend("near", any_unary, figures=NEAR), backend("host", figures=NEAR, takes_all=True)
+    graph, pinned = read_graph(CHAIN.format(n=100_000)), Demands(exclude=(("three", "near"),))
+    (price,) = plan(graph, [host]).cost.regions
+    corrections = {"near": Correction({"elementwise": 0.1}), "host": Correction({}, 0.0, 9.0)}
+    for measured, chosen in (({}, ["near", "host"]), ({region_key(host, graph): price.compute}, ["host"])):
+        with using(Record(corrections, regions={"host": measured})):
+            assert layout(plan(graph, [near, host], "cost", pinned)) == chosen
 
 
 def test_a_region_among_others_costs_its_dispatch(read_graph: Read, backend: Make, any_unary: Pattern) -> None:
