@@ -1,21 +1,25 @@
-"""cuDNN through Heddle beside onnxruntime on one GPU, in interleaved rounds; without one, what programs consist of.
+"""cuDNN through Heddle beside others on one GPU, in interleaved rounds; without one, what programs consist of.
 
     python -m benchmarks.cudnn [MODEL...] [--batch N...] [--form float32|tf32|float16...] [--rounds N]
     python -m benchmarks.cudnn --static [--device h100]
 
-A ratio above 1 says by how much Heddle is faster than `onnxruntime-gpu` in a whole call, copies included; `difference`
-is the largest from onnxruntime on the CPU, in units of the greatest magnitude. `--static` compiles for a GPU that need
-not be there, and shows the share of multiplications that is offloaded, the steps by kind, the distinct kernels, the
-memory of a run, the processor's seconds that compiling takes, and the roofline of the GPU's data sheet.
+The peers are `onnxruntime-gpu` and `torch.compile`, those of the two that are installed with CUDA. A ratio above 1
+says by how much Heddle is faster in a whole call, copies included; `difference` is the largest from onnxruntime on
+the CPU, in units of the greatest magnitude. The lines are a table of Markdown. `--static` compiles for a GPU that
+need not be there, and shows the share of multiplications that is offloaded, the steps by kind, the distinct kernels,
+the memory of a run, the processor's seconds that compiling takes, and the roofline of the GPU's data sheet.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import math
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -33,6 +37,7 @@ from onnx import TensorProto, numpy_helper
 
 import heddle
 from benchmarks.models import build, example
+from benchmarks.torch_peer import compiled
 from heddle.measure.timing import interleaved
 
 MODELS = ("resnet50", "bert_base")
@@ -110,24 +115,45 @@ def static(name: str, batch: int, form: str, chip: str) -> None:
     )
 
 
-def measured(name: str, batch: int, form: str, device: CudnnDevice, rounds: int) -> float:
-    """One line on how fast a model is; the ratio."""
+def peers() -> tuple[str, ...]:
+    """Whom Heddle is measured beside here."""
+    found = ["onnxruntime"] if "CUDAExecutionProvider" in onnxruntime.get_available_providers() else []
+    with suppress(ImportError):
+        torch: Any = importlib.import_module("torch")
+        found += ["torch.compile"] if torch.cuda.is_available() else []
+    return tuple(found)
+
+
+def peer(name: str, model: onnx.ModelProto, x: np.ndarray[Any, Any], tf32: bool) -> Callable[[], Any]:
+    """A call of a model by a peer."""
+    if name == "torch.compile":
+        return compiled(model, x, "cuda", tf32)
+    provider = ("CUDAExecutionProvider", {"use_tf32": int(tf32)})
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=[provider])
+    return lambda: session.run(None, {"x": x})
+
+
+def measured(name: str, batch: int, form: str, device: CudnnDevice, rounds: int) -> dict[str, float]:
+    """One line on how fast a model is; the ratio to each peer."""
     model, x = variant(name, batch, form)
     capability = f"sm_{device.context.facts.capability}"
     backend = Cudnn(Cudnn.Options(device=capability, tf32=form == "tf32"))
-    compiled = heddle.compile(model, backends=[backend, "host"], devices={"cudnn": device})
+    executable = heddle.compile(model, backends=[backend, "host"], devices={"cudnn": device})
     data = model.SerializeToString()
-    provider = ("CUDAExecutionProvider", {"use_tf32": int(form == "tf32")})
-    peer = onnxruntime.InferenceSession(data, providers=[provider])
     reference = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
-    found = np.asarray(compiled(x)["y"]).astype(np.float64)
+    found = np.asarray(executable(x)["y"]).astype(np.float64)
     difference = np.abs(found - reference).max() / np.abs(reference).max()
-    functions = {"heddle": lambda: compiled(x), "ort": lambda: peer.run(None, {"x": x})}
+    functions = {"heddle": lambda: executable(x)} | {one: peer(one, model, x, form == "tf32") for one in peers()}
     times = interleaved(functions, rounds, 0.2, "wall")
-    ratio = times["ort"] / times["heddle"]
-    line = f"{times['heddle'] * 1e3:>12.3f}{times['ort'] * 1e3:>9.3f}{ratio:>7.2f}{difference:>12.1e}"
-    print(f"{name:<12}{batch:>6}{form:>9}{line}", flush=True)
-    return ratio
+    ratios = {one: times[one] / times["heddle"] for one in peers()}
+    beside = [cell for one in peers() for cell in (f"{times[one] * 1e3:.3f}", f"{ratios[one]:.2f}")]
+    row(name, batch, form, f"{times['heddle'] * 1e3:.3f}", *beside, f"{difference:.1e}")
+    return ratios
+
+
+def row(*cells: object) -> None:
+    """One line of the table."""
+    print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 
 def main() -> int:
@@ -153,13 +179,17 @@ def main() -> int:
     except DeviceError as error:
         print(error, file=sys.stderr)
         return 1
-    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        print('the peer is missing: pip install "onnxruntime-gpu"', file=sys.stderr)
-        return 1
-    print(f"{device.context.facts.name}")
-    print(f"{'model':<12}{'batch':>6}{'form':>9}{'heddle ms':>12}{'ort ms':>9}{'ratio':>7}{'difference':>12}")
+    if not peers():
+        print('no peer is here: pip install "onnxruntime-gpu", or PyTorch with CUDA', file=sys.stderr)
+    print(f"{device.context.facts.name}\n")
+    beside = [cell for one in peers() for cell in (f"{one} ms", "ratio")]
+    row("model", "batch", "form", "Heddle ms", *beside, "difference")
+    row(*["---"] * (5 + len(beside)))
     ratios = [measured(*case, device, options.rounds) for case in cases]
-    print(f"geometric mean of {len(ratios)}: {math.exp(sum(map(math.log, ratios)) / len(ratios)):.2f}")
+    print()
+    for one in peers():
+        mean = math.exp(sum(math.log(ratio[one]) for ratio in ratios) / len(ratios))
+        print(f"geometric mean of {len(ratios)} beside {one}: {mean:.2f}")
     return 0
 
 
