@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -81,12 +81,36 @@ def tune(
     return Tuning(tuple(chosen), job.measured, len(problems) - len(chosen))
 
 
-def revert(tuning: Tuning, records: Path, options: Options | None = None) -> None:
-    """Go back to the defaults for all that was chosen; further records of the file say so."""
+def settle(
+    tuning: Tuning, records: Path, whole: Callable[[Tuning], float], options: Options | None = None
+) -> tuple[Tuning, float]:
+    """The choices that are worth keeping in a whole model, and its cost with them as a part of that without.
+
+    `whole` measures that cost. While it shows a loss, the half of the choices that gained least by themselves go back
+    to the defaults; further records of the file say so. Exact costs of kernels are not doubted.
+    """
+    ratio = whole(tuning)
+    while ratio > 1.0:
+        doubted = sorted((c for c in tuning.chosen if not is_exact(_opened(c.backend, options))), key=lambda c: c.ratio)
+        gains = [c for c in doubted if c.ratio != 1.0]
+        if not gains:
+            break
+        weak = {id(c): revert(c, records, options) for c in gains[len(gains) // 2 :]}
+        tuning = replace(tuning, chosen=tuple(weak.get(id(c), c) for c in tuning.chosen))
+        ratio = whole(tuning)
+    return tuning, ratio
+
+
+def revert(chosen: Chosen, records: Path, options: Options | None = None) -> Chosen:
+    """Go back to the default for a problem; a further record of the file says so."""
     job = _Job(records, _untuned(options or {}), None, math.inf)
-    for chosen in tuning.chosen:
-        default = job.candidates(chosen.backend, chosen.problem)[0]
-        job.write(chosen.backend, chosen.problem, {"chosen": default, "ratio": 1.0})
+    default = job.candidates(chosen.backend, chosen.problem)[0]
+    job.write(chosen.backend, chosen.problem, {"chosen": default, "ratio": 1.0})
+    return replace(chosen, choice=default, ratio=1.0)
+
+
+def _opened(backend: str, options: Options | None) -> Any:
+    return get_backend(backend, (options or {}).get(backend))
 
 
 def _untuned(options: Options) -> dict[str, dict[str, Any]]:

@@ -17,7 +17,7 @@ from heddle.commands.random_inputs import random_inputs
 from heddle.core.plugin import get_backend
 from heddle.core.plugin.tuning import is_exact
 from heddle.measure.timing import default_core, interleaved
-from heddle.tune import Tuning, revert
+from heddle.tune import Tuning, settle
 from heddle.tune import tune as measure
 
 
@@ -38,7 +38,7 @@ def command(
 
     The same file may serve several models. Compile with `--set host.tuning=FILE` to use it. A run that was stopped is
     taken up where it was; what the file knows is not measured again. At the end the whole model is measured with the
-    records and without: should it be slower with them, the records go back to the defaults.
+    records and without: while it is slower with them, those that gain least go back to the defaults.
 
     Examples:
 
@@ -62,23 +62,24 @@ def command(
             core=where,
             progress=lambda what, done, total: advance(shorten(what, 40), done, total),
         )
-    ratio = _whole(model, path, names, shapes, options, tuning)
-    kept = ratio <= 1.0
-    if not kept:
-        revert(tuning, path, options)
+    found = sum(chosen.ratio != 1.0 for chosen in tuning.chosen)
+    tuning, ratio = settle(tuning, path, lambda kept: _whole(model, path, names, shapes, options, kept), options)
+    kept = sum(chosen.ratio != 1.0 for chosen in tuning.chosen)
     if json:
         chosen = [
             {"backend": c.backend, "what": c.problem.text, "choice": c.choice, "ratio": c.ratio} for c in tuning.chosen
         ]
         told = {"records": str(path), "measured": tuning.measured, "open": tuning.open, "model_ratio": ratio}
-        print_json({**told, "kept": kept, "chosen": chosen})
+        print_json({**told, "found": found, "kept": kept, "chosen": chosen})
         return
     rows = [(shorten(c.problem.text, 60), f"{c.ratio:.2f}", shorten(str(dict(c.choice)), 90)) for c in tuning.chosen]
     print_table("", ("kernel", "cost", "choice"), rows)
     OUT.print(f"{tuning.measured} measurements, {tuning.open} kernels left open, in {path}", highlight=False)
     OUT.print(f"the whole model takes {ratio:.3f} of its time without records", highlight=False)
-    if not kept:
-        OUT.print("it is slower: the records were set back to the defaults", highlight=False)
+    if kept < found:
+        OUT.print(
+            f"with all of them it was slower: {found - kept} of {found} went back to the defaults", highlight=False
+        )
 
 
 def _whole(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from heddle.core.errors import BackendError
 from heddle.core.plugin.tuning import read_choices, read_records
 
 import heddle
-from heddle.tune import revert, tune
+from heddle.tune import Chosen, Tuning, revert, settle, tune
 
 MNIST = Path(__file__).parents[2] / "models" / "mnist.onnx"
 PLUGIN = Path(__file__).with_name("tunable.py")
@@ -97,8 +98,26 @@ def test_any_backend_can_be_tuned_and_a_second_run_measures_nothing(toy):
     before = log.read_text()
     again = tune(MNIST, records, ["tunable"])
     assert (again.measured, again.chosen, log.read_text()) == (0, first.chosen, before)
-    revert(again, records)
+    reverted = revert(again.chosen[0], records)
+    assert (reverted.choice, reverted.ratio) == ({"tile": 1}, 1.0)
     assert read_choices(records, "tunable") == {"only": {"tile": 1}}
+
+
+@pytest.mark.parametrize(
+    ("costs", "left"), [([0.9], [0.5, 0.6, 0.7]), ([1.1, 0.9], [0.5, 1.0, 1.0]), ([1.1, 1.2, 1.0], [1.0, 1.0, 1.0])]
+)
+def test_what_does_not_help_the_whole_model_goes_back(toy, costs, left):
+    records, _ = toy
+    (found,) = tune(MNIST, records, ["tunable"]).chosen
+    problems = [replace(found.problem, key=f"p{i}") for i in range(3)]
+    chosen = tuple(Chosen("tunable", p, {"tile": 4}, r) for p, r in zip(problems, (0.5, 0.6, 0.7), strict=True))
+    measured = iter(costs)
+    settled, ratio = settle(Tuning(chosen, 3, 0), records, lambda _: next(measured))
+    assert [c.ratio for c in settled.chosen] == left
+    assert [c.choice["tile"] for c in settled.chosen] == [4 if r < 1 else 1 for r in left]
+    assert ratio == costs[-1]
+    recorded = read_choices(records, "tunable")
+    assert [recorded.get(p.key) for p in problems] == [None if r < 1 else {"tile": 1} for r in left]
 
 
 def test_a_run_is_resumed_without_measuring_twice(toy):
