@@ -32,7 +32,7 @@ ROUNDED = ("quantize", "qlinear_conv", "qlinear_matmul")
 
 WITHOUT_SPECIALS = (
     *("relu", "clip", "max", "min", "max_pool", "global_max_pool", "reducemax", "reducemin"),
-    *("exp", "softmax", "log_softmax", "linear_by_scales", "linear_by_sizes"),
+    *("exp", "hardsigmoid", "softmax", "log_softmax", "linear_by_scales", "linear_by_sizes"),
 )
 """Patterns whose results are not IEEE 754's where data are NaN or infinite.
 
