@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from heddle.core.codegen.affine import Affine, Axis, flatten, of_axis
+from heddle.core.codegen.affine import Affine, Axis, Quotient, axis, flatten, of_axis, only_axis, substitute
 from heddle.core.codegen.emit import attributes
 from heddle.core.codegen.llvm import Function
 from heddle.core.codegen.lower import Lowering, Step
@@ -137,12 +137,14 @@ class Intrinsics:
         if len({id(item) for item in folds}) != 1:
             return [step]
         assert isinstance(step, Compute)
-        for intrinsic in self.known:
-            nest = fit(intrinsic, step, folds[0])
-            if nest is not None:
-                self.used[intrinsic.name] = self.used.get(intrinsic.name, 0) + 1
-                address = self._address(intrinsic, tables, names)
-                return tiled(intrinsic, step, folds[0], nest, names, target, address)
+        axes, fold = in_groups(step.axes, folds[0])
+        for before, each in ([], fold), packed(axes, fold, names):
+            for intrinsic in self.known:
+                nest = fit(intrinsic, axes, each)
+                if nest is not None:
+                    self.used[intrinsic.name] = self.used.get(intrinsic.name, 0) + 1
+                    address = self._address(intrinsic, tables, names)
+                    return [*before, *tiled(intrinsic, step, folds[0], axes, nest, names, target, address)]
         return [step]
 
     def _address(self, intrinsic: Intrinsic, tables: dict[Tensor, NDArray[Any]], names: Names) -> Tensor | None:
@@ -156,10 +158,61 @@ class Intrinsics:
         return self.addresses[intrinsic.emit]
 
 
-def fit(intrinsic: Intrinsic, step: Compute, fold: Expr) -> _Nest | None:
+def in_groups(axes: Sequence[Axis], fold: Expr) -> tuple[tuple[Axis, ...], Expr]:
+    """A sum with an outer axis made two wherever indices divide it: the groups of a convolution and their filters.
+
+    What lies at a point of the new axes lies in the same place in memory.
+    """
+    divisors: dict[Axis, set[int]] = {axis: set() for axis in axes}
+    for item in walk(fold):
+        for index in item.value.indices if item.op == "load" else ():
+            for atom, _ in index.terms:
+                if isinstance(atom, Quotient) and len(atom.inner.terms) == 1 and not atom.inner.constant:
+                    ((inner, factor),) = atom.inner.terms
+                    if inner in divisors and factor == 1:
+                        divisors[inner].add(atom.divisor)
+    made: list[Axis] = []
+    mapping: dict[Axis, Affine] = {}
+    for one in axes:
+        size = min(divisors[one], default=1)
+        if len(divisors[one]) == 1 and one.extent % size == 0:
+            group, within = axis(one.extent // size, "g"), axis(size, one.name)
+            mapping[one] = group * size + within
+            made += [only_axis(group), only_axis(within)]
+        else:
+            made.append(one)
+    return tuple(made), rewrite(fold, mapping) if mapping else fold
+
+
+def packed(axes: Sequence[Axis], fold: Expr, names: Names) -> tuple[list[Step], Expr]:
+    """A sum whose operands have neighbours along the last axis of the output, and the copies that make them so.
+
+    Where an operand's last index runs in steps, as in a convolution with a stride, the copy has a row of neighbours
+    for each of the other axes that the index runs along.
+    """
+    steps: list[Step] = []
+    _, element = fold.args
+    for item in [item for item in walk(element) if item.op == "load"]:
+        *front, last = item.value.indices
+        factors = dict(last.terms)
+        if not axes or factors.get(axes[-1], 1) == 1 or not all(isinstance(atom, Axis) for atom in factors):
+            continue
+        along = [*(atom for atom in factors if atom is not axes[-1]), axes[-1]]
+        source = item.value.source
+        places = [Axis(size) for size in source.shape[:-1]]
+        inside = [Axis(one.extent, one.name) for one in along]
+        shape = (*source.shape[:-1], *(one.extent for one in along))
+        copy = names.fresh(f"{source.name}.packed", TensorType(item.dtype, shape))
+        read = substitute(last, dict(zip(along, map(of_axis, inside), strict=True)), lambda expr: expr)
+        steps.append(Compute(copy, (*places, *inside), load(source, *map(of_axis, places), read)))
+        element = _swapped(element, item, load(copy, *front, *map(of_axis, along)))
+    return steps, Expr(fold.op, fold.dtype, (fold.args[0], element), fold.value)
+
+
+def fit(intrinsic: Intrinsic, outer: Sequence[Axis], fold: Expr) -> _Nest | None:
     """How an intrinsic's tile lies in a computation; None when it means something else, or the sizes do not divide."""
     initial, element = fold.args
-    axes = (*step.axes, *fold.value.axes)
+    axes = (*outer, *fold.value.axes)
     if initial.op != "const" or initial.value != 0 or any(axis.extent == 0 for axis in axes):
         return None
     a, b, acc = (argument(i + 1, _dtype(name)) for i, name in enumerate(intrinsic.dtypes))
@@ -175,7 +228,7 @@ def fit(intrinsic: Intrinsic, step: Compute, fold: Expr) -> _Nest | None:
         a_steps, b_steps = _steps(left, axes), _steps(right, axes)
         if a_steps is None or b_steps is None:
             continue
-        nest = _placed(intrinsic, step.axes, fold.value.axes, left, right, a_steps, b_steps)
+        nest = _placed(intrinsic, outer, fold.value.axes, left, right, a_steps, b_steps)
         if nest is not None:
             return nest
     return None
@@ -208,6 +261,7 @@ def tiled(
     intrinsic: Intrinsic,
     step: Compute,
     fold: Expr,
+    axes: Sequence[Axis],
     nest: _Nest,
     names: Names,
     target: Target,
@@ -215,14 +269,15 @@ def tiled(
 ) -> Sequence[Step]:
     """The computation as loops around the intrinsic; what is done to the sum follows as a step of its own.
 
-    `address` is the constant that holds the address of an intrinsic that is a library's function.
+    `axes` are those of the step, groups apart; `address` is the constant that holds the address of an intrinsic that is
+    a library's function.
     """
     shape = tuple(axis.extent for axis in step.axes)
     whole = step.body is fold and step.at is None
     sums = step.output if whole else names.fresh(f"{step.output.name}.sum", TensorType(fold.dtype, shape))
     read = [nest.a.source, nest.b.source, *([] if address is None else [address])]
     arguments = [Argument(value) for value in (*read, sums)]
-    kernel = template(sums, read, arguments, _functions(intrinsic, step.axes, nest, target), node=step.node)
+    kernel = template(sums, read, arguments, _functions(intrinsic, axes, nest, target), node=step.node)
     if whole:
         return [kernel]
     summed = load(sums, *map(of_axis, step.axes))
@@ -235,9 +290,9 @@ def _functions(intrinsic: Intrinsic, outer: Sequence[Axis], nest: _Nest, target:
         a_type, b_type, acc_type = (Type(_ELEMENTS[dtype]) for dtype in intrinsic.dtypes)
         steps: dict[Axis, int] = {}
         size = 1
-        for axis in reversed(outer):
-            steps[axis] = size
-            size *= axis.extent
+        for one in reversed(outer):
+            steps[one] = size
+            size *= one.extent
         a_steps, b_steps = (_steps(item, everything) or {} for item in (nest.a, nest.b))
         external = isinstance(intrinsic.emit, Symbol)
         pointers = ("a", "b", *(("address",) if external else ()), "acc")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -211,10 +212,80 @@ def test_an_intrinsic_of_the_target():
         ("[1,3,15,8]", "[1,4,8,8]", "pads=[1,1,1,1], strides=[2,1]", {"product": 1}),
         ("[1,3,8,8]", "[1,4,8,8]", "pads=[2,2,2,2], dilations=[2,2]", {"product": 1}),
         ("[1,3,8,8]", "[1,4,8,8]", 'auto_pad="SAME_UPPER"', {"product": 1}),
-        ("[1,3,8,15]", "[1,4,8,8]", "pads=[1,1,1,1], strides=[1,2]", {}),
+        ("[1,3,8,15]", "[1,4,8,8]", "pads=[1,1,1,1], strides=[1,2]", {"product": 1}),
         ("[1,3,8,7]", "[1,4,8,7]", "pads=[1,1,1,1]", {}),
     ],
 )
 def test_convolutions_with_paddings(x, y, attributes, used):
     text = f"graph (%x: float32{x}, %w: float32[4,3,3,3], %b: float32[4]) -> (%y) {{\n"
     assert run(f"{text} %y: float32{y} = Conv(%x, %w, %b) {{{attributes}}}\n}}", [PRODUCT]) == used
+
+
+def doubled(f, acc, a, b):
+    """A wrong instruction: twice the product, so that the result tells how much of it went through here."""
+    lanes = F32.of(4)
+    right = f.load(lanes, b.at(f, 0, 0))
+    for row in range(2):
+        place = acc.at(f, row, 0)
+        left = f.splat(f.load(F32, a.at(f, row, 0)), 4)
+        f.store(f.fma(f.add(left, left), right, f.load(lanes, place)), place)
+
+
+def convolution(random):
+    """A convolution that is strided, dilated, padded and in groups, of sizes that the tile divides."""
+    axes = int(random.choice([1, 2]))
+    group, per_group, filters = (
+        int(random.choice([1, 2, 3])),
+        int(random.integers(1, 4)),
+        2 * int(random.integers(1, 3)),
+    )
+    kernel, strides, dilations = ([int(n) for n in random.integers(1, 4, axes)] for _ in range(3))
+    before, after = ([int(n) for n in random.integers(0, 3, axes)] for _ in range(2))
+    out = [int(n) for n in random.integers(1, 4, axes)]
+    out[-1] = 4 * int(random.integers(1, 3))
+    spare = [int(random.integers(0, stride)) for stride in strides]
+    spatial = [
+        (o - 1) * s + (k - 1) * d + 1 - b - a + more
+        for o, s, k, d, b, a, more in zip(out, strides, kernel, dilations, before, after, spare, strict=True)
+    ]
+    x, w = [int(random.integers(1, 3)), group * per_group, *spatial], [group * filters, per_group, *kernel]
+    y = [x[0], w[0], *out]
+    pads = [*before, *after]
+    return (
+        f"graph (%x: float32{x}, %w: float32{w}) -> (%y) {{\n %y: float32{y} = Conv(%x, %w) "
+        f"{{group={group}, strides={strides}, dilations={dilations}, pads={pads}, kernel_shape={kernel}}}\n}}"
+    ), min(spatial) > 0 and math.prod(w[1:]) > 1
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_every_product_of_a_convolution_goes_through_the_instruction(seed):
+    """Groups and strides along the last axis too: with twice the product, the result is twice the reference."""
+    random = np.random.default_rng(seed)
+    text, good = convolution(random)
+    while not good:
+        text, good = convolution(random)
+    graph = parse(text)
+    for emit, factor in ((rows, 1), (doubled, 2)):
+        tiles = Intrinsics([replace(PRODUCT, emit=emit)])
+        program = HostProgram(tiles.artifact(compile_region(graph, host(), tiles), "test"))
+        assert tiles.used == {"product": 1}, text
+        inputs = [np.asarray(random.integers(-9, 9, v.shape)).astype(v.dtype) for v in graph.inputs]
+        outputs = [np.full(v.shape, 77, v.dtype) for v in graph.outputs]
+        program.call([x.ctypes.data for x in inputs], [y.ctypes.data for y in outputs])
+        (expected,) = evaluate(graph, inputs)
+        np.testing.assert_array_equal(outputs[0], factor * expected, err_msg=text)
+
+
+def test_a_bias_follows_sums_in_groups():
+    text = """graph (%x: float32[2,6,5,17], %w: float32[8,3,3,3], %b: float32[8]) -> (%z) {
+      %y: float32[2,8,5,8] = Conv(%x, %w, %b) {group=2, strides=[1,2], pads=[1,0,1,0]}
+      %z: float32[2,8,5,8] = Relu(%y)
+    }"""
+    assert run(text, [PRODUCT]) == {"product": 1}
+
+
+def test_depthwise_convolutions_have_no_rows_to_tile():
+    text = """graph (%x: float32[1,4,5,8], %w: float32[4,1,3,1]) -> (%y) {
+      %y: float32[1,4,3,8] = Conv(%x, %w) {group=4}
+    }"""
+    assert run(text, [PRODUCT]) == {}
