@@ -97,18 +97,22 @@ def joined(consumer: Compute, producer: Compute) -> Compute:
 
 def wideners_into_readers(steps: Sequence[Step], kept: Sequence[Value]) -> list[Step]:
     """Pointwise steps that make wider elements of narrow ones (as dequantization does), made part of every reader that
-    is pointwise: to compute them again costs less than to keep their results in memory."""
-    result = list(steps)
+    is pointwise: to compute them again costs less than to keep their results in memory. One that every reader has
+    taken is left out."""
+    result: list[Step | None] = list(steps)
     uses = Uses.of(steps, kept)
     for number in range(len(steps)):
         current = result[number]
         if not isinstance(current, Compute) or not is_pointwise(current) or not _widens(current):
             continue
-        for reader in uses.readers.get(current.output, []):
+        readers, taken = uses.readers.get(current.output, []), 0
+        for reader in readers:
             consumer = result[reader] if reader >= 0 else None
             if isinstance(consumer, Compute) and is_pointwise(consumer) and _points(consumer) == _points(current):
-                result[reader] = joined(consumer, current)
-    return result
+                result[reader], taken = joined(consumer, current), taken + 1
+        if readers and taken == len(readers):
+            result[number] = None
+    return [step for step in result if step is not None]
 
 
 def _widens(step: Compute) -> bool:

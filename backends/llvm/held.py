@@ -33,6 +33,15 @@ def hold(f: Function, target: Target, dtype: DType, value: Value) -> Value:
     return f.convert("sext" if dtype.name == "int8" else "zext", value, I16)
 
 
+def hold_whole(f: Function, target: Target, dtype: DType, value: Value) -> Value:
+    """What an image holds for 32-bit numbers within the range of the bytes of `dtype`."""
+    if held_type(target, dtype) != I16:
+        return hold(f, target, dtype, f.convert("trunc", value, I8))
+    # Clamped to words they are narrowed by one instruction.
+    low, high = (constant(bound, value.type) for bound in (-(1 << 15), (1 << 15) - 1))
+    return f.convert("trunc", f.intrinsic("smin", f.intrinsic("smax", value, low), high), I16)
+
+
 def release(f: Function, target: Target, dtype: DType, held: Value) -> Value:
     """The value of `dtype` that an image holds."""
     if dtype.name not in BYTES:

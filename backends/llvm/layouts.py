@@ -15,6 +15,7 @@ from heddle.backends.llvm.convolutions import F32, Sliding, sliding_of
 from heddle.backends.llvm.fusion import read_by
 from heddle.backends.llvm.held import hold, largest_sum, release
 from heddle.backends.llvm.images import Blocked, Images, loads_of, operand_kind
+from heddle.backends.llvm.requantizing import simplified
 from heddle.backends.llvm.tails import dequantizing, operands_of, tail_of
 from heddle.core.codegen.affine import Affine, flatten, unflatten
 from heddle.core.codegen.kernels import conv, depthwise, tiled, winograd
@@ -61,6 +62,7 @@ class Layouts:
         self.plain = {*graph.inputs, *tables}
         self.made: list[Step] = []
         self.padded: dict[tuple[Value, int, int], Value] = {}
+        self.reciprocals: dict[Value, Value | None] = {}
         self.copies: dict[tuple[Value, int, Image, int], Blocked] = {}
 
     def run(self) -> list[Step]:
@@ -207,6 +209,20 @@ class Layouts:
     def _filled(self, channels: int) -> int:
         return -(-channels // self.lanes) * self.lanes
 
+    def _reciprocal(self, divisor: Expr) -> Expr | None:
+        """What multiplies in place of a known divisor: rounded, so not where sums are kept to their definition."""
+        array = self.tables.get(divisor.value.source) if divisor.op == "load" and not self.choices.strict else None
+        if array is None or array.size != 1 or array.dtype != F32:
+            return None
+        value = divisor.value.source
+        if value not in self.reciprocals:
+            with np.errstate(divide="ignore", over="ignore"):
+                inverse = np.reciprocal(array)
+            known = np.isfinite(inverse).all() and (abs(inverse) >= np.finfo(F32).tiny).all()
+            self.reciprocals[value] = self.table(f"{value.name}.reciprocal", inverse) if known else None
+        made = self.reciprocals[value]
+        return None if made is None else replace(divisor, value=replace(divisor.value, source=made))
+
     def channels(self, stem: str, array: Array) -> Value:
         """A constant with an element per channel, filled up to whole vectors."""
         filled = np.zeros(self._filled(array.size), array.dtype)
@@ -228,6 +244,8 @@ class Layouts:
         block = (FEW if sliding.quantized or self._in_halves(sliding) else channels) if few else self.lanes
         fill = self.images.fill(sliding) if sliding.kind == "conv" else None
         source = self._make_blocked(sliding.source, block, fill)
+        if sliding.quantized is not None:
+            step = replace(step, body=simplified(step.body, leaf, self._reciprocal))
         places, pointers = self._operands(step, operands_of(step.body, leaf))
         tail = self._tail(step, leaf, places, None if whole else self.images.blocked[step.output])
         if whole:

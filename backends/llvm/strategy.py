@@ -48,8 +48,9 @@ class Kernels:
     def improve(
         self, graph: Graph, steps: Sequence[Step], tables: dict[Value, NDArray[Any]], names: Names, target: Target
     ) -> list[Step]:
-        # A step that was made part of its readers would count as one more reader of what it reads.
-        steps = _needed(wideners_into_readers(through_views(steps), graph.outputs), graph.outputs)
+        steps = wideners_into_readers(through_views(steps), graph.outputs)
+        # What follows a convolution alone is its own first: where two of them meet, what each gives is narrow then.
+        steps = into_one_reader(steps, graph.outputs, _is_sliding, accepts_tail)
         steps = pointwise_into_readers(steps, graph.outputs)
         movements = {step.output: step for step in steps if isinstance(step, Compute) and is_movement(step)}
         steps = [_with_movement(step, movements) for step in steps]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from heddle.backends.llvm.fusion import OPAQUE
-from heddle.backends.llvm.held import hold, release
+from heddle.backends.llvm.held import hold, hold_whole, release
+from heddle.backends.llvm.requantizing import is_nearest, nearest, whole_of
 from heddle.core.codegen.kernels.tail import Place, Tail
 from heddle.core.codegen.llvm import Function
 from heddle.core.codegen.narrow import register_type
@@ -64,8 +65,11 @@ def tail_of(
         done: dict[int, Value] = {id(leaf): value_of(f, leaf, accumulator)}
         for (load, _), value in zip(places, operands, strict=True):
             done[id(load)] = value_of(f, load, value)
-        context = Context(f, target, Value("null", PTR))
-        result = _evaluate(context, body, done, accumulator.type.lanes)
+        context, lanes = Context(f, target, Value("null", PTR)), accumulator.type.lanes
+        whole = whole_of(body) if id(body) in numbers else None
+        if whole is not None:
+            return hold_whole(f, target, body.dtype, _evaluate(context, whole, done, lanes))
+        result = _evaluate(context, body, done, lanes)
         return hold(f, target, body.dtype, result) if id(body) in numbers else result
 
     return Tail(emit, tuple(place for _, place in places))
@@ -86,6 +90,8 @@ def _evaluate(c: Context, item: Expr, done: dict[int, Value], lanes: int) -> Val
     if found is None:
         if item.op == "const":
             found = literal(item.value, item.dtype, lanes)
+        elif is_nearest(item):
+            found = nearest(c.f, _evaluate(c, item.args[0].args[0], done, lanes))
         else:
             args = [_evaluate(c, arg, done, lanes) for arg in item.args]
             found = apply(c, item.op, item.dtype, item.args[-1].dtype, args)

@@ -380,7 +380,7 @@ def _before(
                 return Value("zeroinitializer", left.of(blocks * lanes))
             at = [b * source.plane + y * source.row + x * lanes for b in range(blocks)]
             parts = [f.load(source.scalar.of(lanes), f.gep(a, start, source.scalar)) for start in at]
-            return f.convert("zext", parts[0] if blocks == 1 else f.shuffle(*parts, range(2 * lanes)), left)
+            return f.convert("zext", parts[0] if blocks == 1 else f.shuffle(parts[0], parts[1], range(2 * lanes)), left)
 
         columns = [apply(f, matrix, [pixel(y, x) for y in range(size)]) for x in range(size)]
         for i in range(size):

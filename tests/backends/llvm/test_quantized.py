@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from heddle.backends.llvm.strategy import Kernels
+from heddle.core.codegen import target as targets
 from heddle.core.codegen.region import program
 from heddle.core.codegen.template import Template
 from heddle.core.interpret import evaluate
@@ -47,6 +48,19 @@ def test_residual_network(net, host, signed, batch):
     host.check(net, y)
     loops = host.loops(net.graph(y))
     assert len(loops) == 1, "only the input is quantized by loops"
+
+
+def test_sums_of_two_convolutions(net, host):
+    """One of them adds the other's bytes to its own; nothing is left between them."""
+    b = Bytes(net, signed=False)
+    x = b.through(net.input(1, 16, 8, 8), 0.03)
+    left, right = b.through(b.conv(x, 32, 3), 0.03), b.through(b.conv(x, 32, 1), 0.03)
+    x = b.through(net("Relu", net("Add", left, right)), 0.03)
+    y = net("QuantizeLinear", b.conv(x, 16, 1), net.const(np.float32(0.05)), net.const(b.dtype(b.zero)))
+    host.check(net, y)
+    made = program(net.graph(y), targets.avx2(), Kernels())
+    kernels = [call.kernel for call in made.calls if isinstance(call.kernel, Template)]
+    assert len(kernels) == 5, "three convolutions, and the input and the output between layouts"
 
 
 @pytest.mark.parametrize("signed", [False, True])
