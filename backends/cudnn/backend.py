@@ -43,8 +43,8 @@ class Cudnn(Backend):
     name: ClassVar[str] = "cudnn"
     Options = CudnnOptions
     experimental: ClassVar[str] = "its programs have not yet run on a GPU"
-    tolerance: ClassVar[Tolerance] = Tolerance(relative=2e-3, specials=False)
-    """Of all patterns together; `tolerance_of` tells them apart."""
+    tolerance: ClassVar[Tolerance] = Tolerance(relative=2e-3, absolute=4 * 2**-24, specials=False)
+    """Four of the least numbers of float16. Of all patterns together; `tolerance_of` tells them apart."""
 
     def __init__(self, options: Any = None) -> None:
         super().__init__(options)
@@ -74,9 +74,10 @@ class Cudnn(Backend):
         )
 
     def tolerance_of(self, patterns: Collection[Pattern]) -> Tolerance:
-        """Fused attention holds its scores in float32: numbers where those of float16 are infinite."""
-        fused = any(pattern.name == ATTENTION for pattern in patterns)
-        return Tolerance(relative=self.tolerance.relative, specials=not fused)
+        """Fused attention holds its scores in float32: numbers where float16 has none."""
+        if any(pattern.name == ATTENTION for pattern in patterns):
+            return self.tolerance
+        return Tolerance(relative=self.tolerance.relative)
 
     def compile(self, region: Region) -> Artifact:
         attentions = [match for match in region.matches if match.pattern.name == ATTENTION]
