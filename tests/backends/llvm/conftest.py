@@ -21,6 +21,7 @@ from heddle.core.runtime.host import HostDevice
 from numpy.typing import NDArray
 
 from tests import foreign
+from tests.guarded import guarded
 
 Array = NDArray[Any]
 TARGETS = {
@@ -96,9 +97,9 @@ class Host:
         artifact = compile_region(graph, self.target, Kernels(**options))
         if foreign.is_foreign(artifact):
             return foreign.run(artifact, inputs)
-        outputs = [np.empty(port.shape, dtype_named(port.dtype)) for port in artifact.signature.outputs]
+        outputs = [guarded(np.empty(port.shape, dtype_named(port.dtype))) for port in artifact.signature.outputs]
         device = HostDevice()
-        device.submit(device.load(artifact), [host_buffer(a) for a in (*inputs, *outputs)]).wait()
+        device.submit(device.load(artifact), [host_buffer(a) for a in (*map(guarded, inputs), *outputs)]).wait()
         return outputs
 
     def check(self, net: Net, *outputs: Value, tolerance: float = 2e-5, **options: Any) -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import ctypes
-import mmap
 from collections.abc import Callable, Sequence
 from itertools import count
 
 import llvmlite.binding as llvm
-import numpy as np
 import pytest
 from heddle.core.codegen import target as targets
 from heddle.core.codegen.llvm import Function, module
 from heddle.core.codegen.target import Target
 from numpy.typing import NDArray
+
+from tests.guarded import guarded
 
 llvm.initialize_all_targets()
 llvm.initialize_all_asmprinters()
@@ -27,8 +27,6 @@ NAMED = {
 }
 RUNNABLE = [name for name, target in NAMED.items() if set(target.features) <= set(targets.host().features)]
 _numbers = count()
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 
 def machine(target: Target, *, relocation: str = "pic") -> llvm.TargetMachine:
@@ -45,19 +43,6 @@ def optimized(functions: Sequence[Function], target: Target) -> llvm.ModuleRef:
     builder = llvm.create_pass_builder(machine(target), options)
     builder.getModulePassManager().run(made, builder)
     return made
-
-
-def guarded(array: NDArray) -> NDArray:
-    """A copy whose last byte is followed by memory that may not be touched; aligned to 64 where its size allows."""
-    array = np.ascontiguousarray(array)
-    pages = -(-max(array.nbytes, 1) // mmap.PAGESIZE)
-    memory = mmap.mmap(-1, (pages + 1) * mmap.PAGESIZE)
-    whole = np.frombuffer(memory, np.uint8)
-    end = pages * mmap.PAGESIZE
-    assert _libc.mprotect(whole.ctypes.data + end, mmap.PAGESIZE, 0) == 0
-    copy = whole[end - array.nbytes : end].view(array.dtype).reshape(array.shape)
-    copy[...] = array
-    return copy
 
 
 class Native:
