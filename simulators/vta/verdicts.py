@@ -69,7 +69,7 @@ configuration lets survive, the next tries. The second proves of those that noth
 for the whole accelerator of a configuration, for ever, by yosys and z3.
 
 Of {total} mutants {noticed} are noticed. {left} survive, of which {proved} are proved to change nothing, for the
-configurations that are named:
+configurations that are named. In one that is not named, the mutant is no legal SystemVerilog, or the proof was not run.
 
 | place | design | mutant | proved equivalent on |
 |---|---|---|---|
