@@ -49,19 +49,24 @@ class Schedule:
 
 
 def applies(problem: Conv) -> bool:
-    """Whether a convolution can be done this way: 3x3 without steps, dilation or groups, on images in vector blocks."""
+    """Whether a convolution can be done this way: 3x3 without steps, dilation or groups, on images in vector blocks,
+    of sums that some size of tile gives exactly."""
     window = problem.window
     return (
         window.kernel == (TAPS, TAPS)
         and window.stride == window.dilation == (1, 1)
         and problem.groups == 1
         and problem.source.block == problem.out.block
+        and bool(tiles(problem))
     )
 
 
 def tiles(problem: Conv) -> tuple[int, ...]:
     """The sizes of tiles that a convolution can be cut into: of bytes, those whose exact division does not wrap."""
-    return (4, 2) if problem.source.scalar.floating or problem.small else (2,)
+    if problem.source.scalar.floating or problem.small:
+        return 4, 2
+    largest = problem.source.channels * problem.window.taps * 255 * 128
+    return (2,) if largest < 1 << 29 else ()
 
 
 def winograd(

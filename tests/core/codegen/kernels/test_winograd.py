@@ -82,6 +82,27 @@ def test_results(native, guard, shape, tile):
 
 
 @pytest.mark.parametrize("held", [I16, I8], ids=str)
+@pytest.mark.parametrize("group", [1, 5])
+def test_groups_of_channels_one_after_another(native, guard, held, group):
+    """Also where they do not divide the channels, and where blocks of the source make no pairs."""
+    lanes = native.target.lanes(4)
+    inputs, outputs, size = 3 * lanes, 6 * lanes + 3, 9
+    rng = np.random.default_rng(group)
+    out = Image(outputs, size, size, lanes, scalar=I32)
+    source = Image(inputs, size, size, lanes, (1, 1, 1, 1), scalar=held)
+    problem = Conv(source, out, Window((3, 3), pads=(1, 1)), small=True)
+    x = rng.integers(0, 256, (1, inputs, size, size))
+    w = rng.integers(-30, 31, (outputs, inputs, 3, 3)).astype(np.int8)
+    schedule = winograd.Schedule(4, 2, gemm.Schedule(3, 1, unroll=2), group)
+    y = guard(np.zeros(out.size, np.int32))
+    packed = guard(winograd.pack(w, problem, native.target, schedule))
+    scratch = guard(np.zeros(-(-winograd.scratch_bytes(problem, schedule) // 64) * 64, np.uint8))
+    a = guard(arrange(x, source).astype(np.uint8 if held == I8 else np.int16))
+    native(winograd.winograd("k", native.target, problem, schedule, internal=False), a, packed, y, scratch)
+    np.testing.assert_array_equal(restore(y, out), correlate(x, w))
+
+
+@pytest.mark.parametrize("held", [I16, I8], ids=str)
 @pytest.mark.parametrize("shape", [(16, 32, 8, 8, 1), (20, 33, 7, 6, 2), (512, 16, 5, 5, 1)], ids=str)
 def test_sums_of_bytes_are_exact(native, guard, shape, held):
     """With weights as extreme as each size of tile allows."""
@@ -111,6 +132,14 @@ def test_sums_of_bytes_are_exact(native, guard, shape, held):
             a = guard(arrange(x, source).astype(np.uint8 if held == I8 else np.int16))
             native(winograd.winograd("k", native.target, problem, schedule, internal=False), a, packed, y, scratch)
             np.testing.assert_array_equal(restore(y, out), expected)
+
+
+def test_sums_that_could_wrap_are_left_to_others():
+    """F(2,3) gives four times a sum of bytes, in 32 bits."""
+    at_most = (1 << 29) // (9 * 255 * 128)
+    for channels, small, expected in ((at_most, False, True), (at_most + 1, False, False), (at_most + 1, True, True)):
+        image = Image(channels, 8, 8, 8, (1, 1, 1, 1), scalar=I16)
+        assert winograd.applies(Conv(image, image, Window((3, 3), pads=(1, 1)), small=small)) == expected
 
 
 def test_the_default_is_a_candidate(native):
