@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -201,15 +200,15 @@ class Calibration:
         self.tell(what)
         settle()
         inputs = random_inputs(executable.inputs)
-        start = time.perf_counter()
+        now = CLOCKS[self.effort.clock]
+        start = now()
         steps = executable.profile(**inputs).steps
-        once = time.perf_counter() - start
+        once = now() - start
         modelled = [step.modelled for step in steps if step.modelled is not None]
         if modelled:
             return sum(modelled), True
         arguments = [inputs[spec.name] for spec in executable.inputs]
         executable(*arguments)
-        now = CLOCKS[self.effort.clock]
         calls = max(1, min(10_000, round(self.effort.seconds / max(once, 1e-6))))
         times = []
         for _ in range(self.effort.rounds if once < 10 * self.effort.seconds else 2):

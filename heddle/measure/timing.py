@@ -37,15 +37,15 @@ def interleaved(
 ) -> dict[str, float]:
     """The median time of a call of each function, over rounds in which each has its turn of so many seconds.
 
-    Each function is called twice before, which is not counted.
+    All seconds are by the clock. Each function is called twice before, which is not counted.
     """
     now = CLOCKS[clock]
     repeats = {}
     for name, function in functions.items():
         function()
-        start = time.perf_counter()
+        start = now()
         function()
-        repeats[name] = max(1, round(seconds / max(time.perf_counter() - start, 1e-7)))
+        repeats[name] = max(1, round(seconds / max(now() - start, 1e-7)))
     times: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(rounds):
         for name, function in functions.items():
