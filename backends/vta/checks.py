@@ -129,7 +129,7 @@ def bias_of(match: Match, weights: Weights) -> NDArray[np.int64] | str:
     most, least = positive * high + (total - positive) * low, positive * low + (total - positive) * high
     if (most + added).max() >= 2**31 or (least + added).min() < -(2**31):
         return "the sum of the products and b do not fit 32 bits"
-    return added - zero_point * total
+    return np.asarray(added - zero_point * total)
 
 
 def weighted(axis: Callable[[Match], int], groups: Callable[[Match], int] = lambda match: 1) -> Where:

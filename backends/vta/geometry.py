@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 def window_of(node: Node, x: Value, kernel: Sequence[int]) -> Window:
     """The window of a convolution or pooling of `x`; of one dimension, it is the second of two."""
     attrs, sizes = node.attrs, x.shape[2:]
-    given = (attrs.get(name) or None for name in ("strides", "dilations", "pads"))
+    strides, dilations, pads = (tuple(attrs.get(name) or ()) or None for name in ("strides", "dilations", "pads"))
     auto_pad, ceil_mode = attrs.get("auto_pad", "NOTSET"), attrs.get("ceil_mode", 0)
-    found = window_over(node.op, sizes, tuple(kernel), *given, auto_pad, ceil_mode)
+    found = window_over(node.op, sizes, tuple(kernel), strides, dilations, pads, auto_pad, ceil_mode)
     if len(sizes) == 2:
         return found
     return Window(
