@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from heddle.alone import Devices, step_alone
@@ -16,6 +15,7 @@ from heddle.commands.random_inputs import random_inputs
 from heddle.commands.values import gathered
 from heddle.compiler import HOST, Asked, Decisions, Shapes, Source, compile, open_backends
 from heddle.core.errors import HeddleError
+from heddle.core.files import write_whole
 from heddle.core.frontend.export import export_model
 from heddle.core.interpret import evaluate
 from heddle.core.ir import Graph
@@ -131,10 +131,11 @@ class _Examined:
 
     def region(self, region: Region, step: Step, backend: Backend) -> Verdict:
         names = tuple(dict.fromkeys(node.name for node in region.body.nodes if node.name))
-        difference = self._step(step, backend.tolerance)
+        tolerance = backend.tolerance_of([match.pattern for match in region.matches])
+        difference = self._step(step, tolerance)
         if not difference:
             return Verdict(step.name, region.backend, names)
-        part, node = self._smallest(region, backend)
+        part, node = self._smallest(region, backend, tolerance)
         model = self._write(part, step.name)
         return Verdict(step.name, region.backend, names, difference, node, model)
 
@@ -152,7 +153,7 @@ class _Examined:
             return f"it fails: {error}"
         return differences(outputs, found, [np.asarray(self.known[name]) for name in outputs], tolerance)
 
-    def _smallest(self, region: Region, backend: Backend) -> tuple[Graph, str]:
+    def _smallest(self, region: Region, backend: Backend, tolerance: Tolerance) -> tuple[Graph, str]:
         """The first part of a region that differs by itself, and its node; all of it when none does alone."""
         parts = [match.body for match in region.matches] or [
             subgraph(region.body, [node], node.name or "node") for node in region.body.nodes
@@ -160,26 +161,24 @@ class _Examined:
         position = {value: at for at, node in enumerate(region.body.nodes) for value in node.results}
         parts.sort(key=lambda part: max(position.get(value, 0) for value in part.outputs))
         for part in parts:
-            if self._part(part, backend):
+            if self._part(part, backend, tolerance):
                 return part, part.nodes[-1].name or part.outputs[0].name
         return region.body, region.body.nodes[0].name or region.body.outputs[0].name
 
-    def _part(self, part: Graph, backend: Backend) -> str:
+    def _part(self, part: Graph, backend: Backend, tolerance: Tolerance) -> str:
         host = [] if backend.name == HOST else [HOST]
         try:
             executable = compile(export_model(part), [backend, *host], devices=self.devices)
         except HeddleError as error:
             return f"it does not compile: {error}"
         with executable:
-            return self._differs(
-                executable, [v.name for v in part.inputs], [v.name for v in part.outputs], backend.tolerance
-            )
+            return self._differs(executable, [v.name for v in part.inputs], [v.name for v in part.outputs], tolerance)
 
     def _write(self, part: Graph, name: str) -> str:
         if self.folder is None:
             return ""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{name}.onnx"
-        onnx.save(export_model(part), path)
+        write_whole(path, export_model(part).SerializeToString())
         np.savez(path.with_suffix(".npz"), **{value.name: self.known[value.name] for value in part.inputs})
         return str(path)
