@@ -58,7 +58,7 @@ class OnednnFrame(Frame):
         ]
         self.stream = lib.make("dnnl_stream_create", lib.engine, 1)
         self.owned.append(("stream", self.stream))
-        inputs, outputs, steps = map(_words, (bindings["input"], bindings["output"], self.steps))
+        inputs, outputs, steps = _words(bindings["input"]), _words(bindings["output"]), _words(self.steps)
         words: dict[str, int | None] = {
             **loaded.functions,
             "inputs": inputs.ctypes.data,
