@@ -2,8 +2,9 @@
 
     python -m benchmarks.planning [--repeat N]
 
-The models, optimised, go to oneDNN and the host; what is imported is imported before. The graphs are 1,000 nodes by cost over two backends and the host,
-then matching alone over 5,000, 10,000 and 25,000 nodes with a pattern of conditions, an option and a repetition.
+The models, optimised, go to oneDNN and the host; what is imported is imported before. The graphs are 1,000 nodes by
+cost over two backends and the host, then matching alone over 5,000, 10,000 and 25,000 nodes with a pattern of
+conditions, an option and a repetition.
 """
 
 from __future__ import annotations
