@@ -22,6 +22,8 @@ from heddle.testing.limits import Limit
 from heddle.testing.values import Fill, Span, fill
 
 FILLS: tuple[Fill, ...] = ("normal", "normal", "zeros", "ones", "limits", "special", "denormal")
+_IN_TURN: tuple[Fill, ...] = ("normal", "limits", "special")
+"""How the calls of a case beyond the limits are filled: of those there are few, so each sees all that matters."""
 _NO_CASE = (GraphError, InputError, ArithmeticError, AssertionError, LookupError, TypeError, ValueError)
 """What operators' rules and meanings raise where choices do not go together."""
 
@@ -45,7 +47,8 @@ class Case:
         """The arrays of one call, other ones for each call."""
         random = np.random.default_rng((self.seed, call))
         rounds = any(node.op in ("QuantizeLinear", "Cast") for node in self.graph.nodes)
-        how: Fill = "normal" if rounds and self.fill == "special" else self.fill
+        fill_: Fill = self.fill if self.beyond is None else _IN_TURN[call % len(_IN_TURN)]
+        how: Fill = "normal" if rounds and fill_ == "special" else fill_
         return [
             self.given[value.name].astype(value.dtype)
             if value.name in self.given

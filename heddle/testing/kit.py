@@ -16,11 +16,11 @@ import onnx
 
 from heddle.core.errors import HeddleError
 from heddle.core.frontend.export import export_model
-from heddle.core.pattern import Pattern
+from heddle.core.pattern import Condition, Pattern, Quantity
 from heddle.core.plugin import Backend, get_backend, patterns_of
 from heddle.core.runtime.device import Device
 from heddle.testing.cases import Case, draw_case
-from heddle.testing.drawing import ImpossibleError
+from heddle.testing.drawing import DTYPES, ImpossibleError
 from heddle.testing.examine import Finding, Subject, examine
 from heddle.testing.limits import Limit, limits_of
 from heddle.testing.report import LEAST, Beyond, Report, Score
@@ -108,14 +108,22 @@ class Kit:
         return score()
 
     def _beyond(self, subject: Subject, pattern: Pattern, limit: Limit) -> tuple[Beyond, Case | None, Finding | None]:
-        """Cases that break one limit: the backend leaves them or is right."""
+        """Cases that break one limit: the backend leaves them or is right; of a limit on element types, each once."""
         wanted = -(-self.cases // BEYOND)
+        by_type = isinstance(limit, Condition) and isinstance(limit.term, Quantity) and limit.term.kind == "dtype"
+        if by_type:
+            wanted = max(wanted, len(set(DTYPES)))
+        tried: set[tuple[str, ...]] = set()
         left = right = 0
         for number in range(1, wanted * EFFORT + 1):
             try:
                 case = self.case(pattern, number, limit)
             except ImpossibleError:
                 continue
+            types = tuple(str(value.tensor.dtype) for value in case.graph.inputs)
+            if by_type and types in tried:
+                continue
+            tried.add(types)
             outcome = examine(subject, case)
             if outcome.finding is not None:
                 return Beyond(str(limit), left, right), case, outcome.finding

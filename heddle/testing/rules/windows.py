@@ -88,7 +88,7 @@ def window(d: Drawing, axes: int) -> dict[str, Any]:
     pads = d.wish("pads", [(0,) * 2 * axes, (1,) * 2 * axes, (0, 1) * axes, (1,) * axes + (0,) * axes, (2,) * 2 * axes])
     return {
         "strides": d.wish("strides", [(1,) * axes, (2,) * axes, tuple(range(1, axes + 1))]),
-        "dilations": d.wish("dilations", [(1,) * axes, (2,) * axes]),
+        "dilations": d.wish("dilations", [(1,) * axes, (2,) * axes, (*(1,) * (axes - 1), 2), (2, *(1,) * (axes - 1))]),
         "pads": pads if auto == "NOTSET" else None,
         "auto_pad": auto,
     }

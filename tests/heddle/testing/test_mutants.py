@@ -42,6 +42,13 @@ def test_a_survivor_is_what_it_was_made_from(name, change, why):
     assert equivalence.distinction(*made_from(name, change), name, mutants.load) == "", why
 
 
+@pytest.mark.parametrize(("name", "change", "why"), mutants.WITHIN_TOLERANCE, ids=lambda text: text[:24])
+def test_a_survivor_differs_within_the_tolerance_alone(name, change, why):
+    same = equivalence.same_within_tolerance
+    assert equivalence.distinction(*made_from(name, change), name, mutants.load, same) == "", why
+    assert equivalence.distinction(*made_from(name, change), name, mutants.load), "it belongs into EQUIVALENT"
+
+
 @pytest.mark.parametrize(
     ("name", "change"),
     [("library", "library_convolve 10.58: 1 -> 0"), ("codegen", "relu -1.28: [dtype('x').equals('float32')] -> []")],
@@ -56,4 +63,4 @@ def test_what_changes_something_is_told_apart(name, change):
 @pytest.mark.timeout(3600)
 def test_survivors_are_those_that_are_known():
     survivors = {(name, change) for name, change, how in mutants.campaign() if not how}
-    assert survivors <= {(name, change) for name, change, _ in mutants.EQUIVALENT}
+    assert survivors <= {(name, change) for name, change, _ in (*mutants.EQUIVALENT, *mutants.WITHIN_TOLERANCE)}
