@@ -154,7 +154,7 @@ def _formulas(config: Config, mutants: Sequence[Mutant]) -> str:
     """What yosys writes of the whole design, with gates of clocks turned into enables and products into functions."""
     with tempfile.TemporaryDirectory(prefix="heddle-") as scratch:
         folder = Path(scratch)
-        package = rtl_spec(config).sources[0]
+        package = Path(rtl_spec(config).sources[0])
         (folder / package.name).write_text(package.read_text())
         sources = [package.name, *(path.name for path in schema(rtl_sources(), mutants, folder))]
         (folder / "vta_gate.sv").write_text(GATE)
