@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heddle.alone import Devices, step_alone
-from heddle.commands.random_inputs import random_inputs
-from heddle.commands.values import gathered
 from heddle.compiler import HOST, Asked, Decisions, Shapes, Source, compile, open_backends
 from heddle.core.errors import HeddleError
 from heddle.core.files import write_whole
@@ -23,6 +21,7 @@ from heddle.core.pattern import subgraph
 from heddle.core.plugin import Backend, Region, Tolerance
 from heddle.core.runtime.executable import Executable
 from heddle.core.runtime.schedule import Schedule, Step
+from heddle.inputs import gathered, random_inputs
 from heddle.partition import Plan
 from heddle.testing.compare import differences
 

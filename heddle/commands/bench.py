@@ -11,11 +11,11 @@ import typer
 
 from heddle.commands import arguments
 from heddle.commands.display import ERR, OUT, print_json, print_table
-from heddle.commands.random_inputs import random_inputs
 from heddle.core.codegen import target as targets
 from heddle.core.files import write_whole
 from heddle.core.frontend import import_model
 from heddle.courses import tensor_spec
+from heddle.inputs import random_inputs
 from heddle.measure import report
 from heddle.measure.compare import compare
 from heddle.measure.peers import chosen_peers

@@ -13,9 +13,9 @@ from heddle.commands import arguments
 from heddle.commands.display import OUT, print_json, print_memory, print_regions, progress, size, write_page
 from heddle.commands.placing import Placing, spread
 from heddle.commands.run import read_arrays
-from heddle.commands.values import gathered
 from heddle.compiler import Decisions
 from heddle.core.runtime.host import unfit
+from heddle.inputs import gathered
 
 
 @spread

@@ -17,11 +17,11 @@ from heddle.backends.vta.timeline import LayerTime, timeline
 from heddle.commands import arguments
 from heddle.commands.arguments import Backends, Model, Settings, ShapeTexts
 from heddle.commands.display import OUT
-from heddle.commands.random_inputs import random_inputs
 from heddle.commands.run import read_arrays
 from heddle.core.errors import InputError
 from heddle.core.files import write_whole
 from heddle.core.runtime.profile import Profile
+from heddle.inputs import random_inputs
 from heddle.simulators.vta.program import from_bytes
 
 VTA = "vta"

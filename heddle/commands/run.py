@@ -15,9 +15,8 @@ import heddle
 from heddle.commands import arguments
 from heddle.commands.display import OUT, numbers, print_arrays, print_json, print_memory, progress
 from heddle.commands.placing import Placing, spread
-from heddle.commands.random_inputs import random_inputs
-from heddle.commands.values import flattened, gathered
 from heddle.core.runtime.file import is_compiled
+from heddle.inputs import flattened, gathered, random_inputs
 
 
 @spread

@@ -15,11 +15,11 @@ import typer
 import heddle
 from heddle.commands.arguments import AsJson, ShapeTexts, shapes
 from heddle.commands.display import ERR, OUT, print_json, print_table
-from heddle.commands.random_inputs import random_inputs
 from heddle.core.errors import DeviceError
 from heddle.core.files import write_whole
 from heddle.hw.vta.assembly import disassemble
 from heddle.hw.vta.config import Config, config_names, load_config
+from heddle.inputs import random_inputs
 from heddle.simulators.verilator.coverage import Coverage
 from heddle.simulators.verilator.elaborate import lint as lint_rtl
 from heddle.simulators.verilator.toolchain import find_verilator

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 import heddle
 from heddle.commands import arguments
 from heddle.commands.display import OUT, print_json, print_table, progress, shorten
-from heddle.commands.random_inputs import random_inputs
 from heddle.core.plugin import get_backend
 from heddle.core.plugin.tuning import is_exact
+from heddle.inputs import random_inputs
 from heddle.measure.timing import default_core, interleaved
 from heddle.tune import Tuning, settle
 from heddle.tune import tune as measure

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from heddle.alone import Devices, region_alone
-from heddle.commands.random_inputs import random_inputs
 from heddle.compiler import Source, compile, plan
 from heddle.core.errors import HeddleError
 from heddle.core.ir import Graph
@@ -16,6 +15,7 @@ from heddle.core.plugin.calibration import Record, parts_of, plan_key, region_ke
 from heddle.core.plugin.recall import settle
 from heddle.core.runtime.devices import open_device
 from heddle.core.runtime.executable import Executable
+from heddle.inputs import random_inputs
 from heddle.measure.fitting import Mixed, Sample, dispatch_of, refit
 from heddle.measure.links import measured_link
 from heddle.measure.timing import CLOCKS, interleaved

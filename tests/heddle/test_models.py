@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 import heddle
-from heddle.commands.random_inputs import random_inputs
+from heddle.inputs import random_inputs
 from tests.oracle import session
 
 ROOT = Path(__file__).parents[2]
