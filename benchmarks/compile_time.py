@@ -7,6 +7,7 @@ Every figure is the least of three processes; the cold ones have an empty cache 
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -42,8 +43,11 @@ def measure(model: str, cache: str) -> tuple[float, float]:
     return imported, compiled
 
 
-def main(models: list[str]) -> None:
+def main() -> None:
     """Print a line for each model."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"default: {', '.join(DEFAULT)}")
+    models = parser.parse_args().models
     print(f"{'model':32} {'import':>8} {'cold':>8} {'cached':>8}  seconds")
     for model in models or DEFAULT:
         cold, cached, imports = [], [], []
@@ -57,4 +61,4 @@ def main(models: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
