@@ -70,8 +70,9 @@ class Counterfactual:
 
     def __str__(self) -> str:
         change = self.seconds_after / self.seconds_before - 1 if self.seconds_before else 0.0
+        digits = int(f"{self.share_before:.0%}" == f"{self.share_after:.0%}")
         return (
-            f"{self.what} would move {self.share_before:.0%} to {self.share_after:.0%} of the work, "
+            f"{self.what} would move {self.share_before:.{digits}%} to {self.share_after:.{digits}%} of the work, "
             f"predicted {change:+.0%} ({duration(self.seconds_before)} to {duration(self.seconds_after)})"
         )
 
@@ -242,7 +243,7 @@ class _Explainer:
         found = []
         for (backend_name, what), nodes in changes.items():
             after = self._priced([*units, *(Unit(backend_name, (node,), (node,)) for node in nodes)])
-            if after < before:
+            if after < 0.995 * before:  # what would be told as 0% is no help
                 share = share_before + sum(work[key_of(node)] for node in nodes) / total
                 found.append(Counterfactual(what, len(nodes), share_before, share, before, after))
         return tuple(sorted(found, key=lambda change: (change.seconds_after, change.what))[:10])
