@@ -85,10 +85,10 @@ def repack(
     a, b = f.gep(f["a"], source.origin, source.scalar), f.gep(f["out"], out.origin, out.scalar)
     if source.block == out.block and change is None:
         _copy_rows(f, source, out, a, b)
-    elif source.block == out.block or (source.block == lanes and out.blocks == 1):
-        _by_blocks(f, source, out, a, b, change or _same)
     elif {source.block, out.block} == {1, lanes}:
         _transpose(f, source, out, a, b, lanes, change or _same)
+    elif source.block == out.block or (source.block == lanes and out.blocks == 1):
+        _by_blocks(f, source, out, a, b, change or _same)
     else:
         assert source.block == 1, f"{name}: no way from blocks of {source.block} to blocks of {out.block}"
         assert out.channels <= out.block < lanes

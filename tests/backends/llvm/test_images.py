@@ -88,6 +88,12 @@ def test_pooling(net, host, include, ceil):
     host.check(net, y, net("MaxPool", x, **window), net("GlobalMaxPool", y))
 
 
+@pytest.mark.parametrize("channels", [1, 3, 8])
+def test_few_channels_leave_alone(net, host, channels):
+    x = net.input(1, channels, 9, 7)
+    host.check(net, net("MaxPool", x, kernel_shape=(3, 3), strides=(2, 2)), net.conv(x, channels, 3))
+
+
 def test_groups_and_dilation(net, host):
     x = net.conv(net.input(1, 4, 11, 11), 24, 3, groups=2)
     x = net.conv(x, 24, 3, groups=3, dilations=(2, 2), pads=(2, 2, 2, 2))
