@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -60,6 +60,7 @@ def examine(subject: Subject, case: Case, thorough: bool = False) -> Outcome:
 
     A case that the backend leaves to others is not accepted, which is no finding.
     """
+    case = replace(case, specials=subject.backend.tolerance_of([case.pattern]).specials)
     try:
         planned = heddle.plan(export_model(case.graph), _backends(subject))
     except RefusedError:
