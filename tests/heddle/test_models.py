@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[2]
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 TRAINED = ROOT / "tests" / "models"
 FILES = {path.stem: path for folder in (TRAINED, LIGHT) for path in sorted(folder.glob("*.onnx"))}
+LONG = ("light_vgg19", "light_inception_v2")
+"""Larger siblings of others, run with -m long."""
 BUILT = ("mobilenetv2", "resnet18", "minilm", "vit_tiny")
 
 
@@ -44,7 +46,7 @@ def test_there_are_eleven_files():
     assert len(FILES) == 11
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.long] * (n in LONG)) for n in FILES])
 def test_file(name):
     executable = heddle.compile(FILES[name])
     agree(FILES[name], executable)

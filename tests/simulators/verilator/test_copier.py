@@ -140,7 +140,7 @@ def test_wrong_bindings_are_refused(model: Model) -> None:
         model.open(bind={"m_axi": Axi4()})
 
 
-@pytest.mark.parametrize("waves", ["fst", "vcd"])
+@pytest.mark.parametrize("waves", ["fst", pytest.param("vcd", marks=pytest.mark.long)])
 def test_waveforms(waves: str, tmp_path: Path) -> None:
     model = build(SPEC, "trace", waves=waves)  # type: ignore[arg-type]  # parametrize gives plain strings
     with model.open(Dram(SIZE), {"m_axi": Axi4()}) as sim:
