@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -296,20 +297,19 @@ class Layouts:
             single = depthwise.Depthwise(source.image, out.image, window)
             plan = self.choices(single)
             packed = depthwise.pack(weights, single)
-            make: Functions = lambda name: depthwise.depthwise(name, target, single, plan, tail)  # noqa: E731
+            make: Functions = partial(depthwise.depthwise, target=target, problem=single, schedule=plan, tail=tail)
         elif isinstance(schedule := self.choices(problem), tiled.Schedule):
-            on_tiles, problem = schedule, tiled.interleaved(problem)
+            problem = tiled.interleaved(problem)
             packed = tiled.pack(weights, problem)
-            make = lambda name: tiled.conv(name, target, problem, on_tiles, tail)  # noqa: E731
+            make = partial(tiled.conv, target=target, problem=problem, schedule=schedule, tail=tail)
         elif isinstance(schedule, winograd.Schedule):
-            filtered = schedule
-            packed = winograd.pack(weights, problem, target, filtered)
-            room = winograd.scratch_bytes(problem, filtered)
-            make = lambda name: winograd.winograd(name, target, problem, filtered, tail)  # noqa: E731
+            packed = winograd.pack(weights, problem, target, schedule)
+            room = winograd.scratch_bytes(problem, schedule)
+            make = partial(winograd.winograd, target=target, problem=problem, schedule=schedule, tail=tail)
         else:
             packed = conv.pack(weights, problem, target, schedule)
             whole = schedule.split >= source.image.blocks
-            make = lambda name: conv.conv(name, target, problem, schedule, tail)  # noqa: E731
+            make = partial(conv.conv, target=target, problem=problem, schedule=schedule, tail=tail)
         if not alone:
             source = self._copied(source, problem.source, self.images.fill(sliding))
         table = self.table(f"{sliding.weights.name}.packed", packed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from inspect import signature
+
 import numpy as np
 import pytest
 from heddle.backends.llvm.choices import Choices
@@ -56,7 +58,7 @@ def on_tiles(monkeypatch):
         kernel = getattr(tiled, name)
 
         def noted(*args, kernel=kernel, **options):
-            solved.append(args[2])
+            solved.append(signature(kernel).bind(*args, **options).arguments["problem"])
             return kernel(*args, **options)
 
         monkeypatch.setattr(tiled, name, noted)
