@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from heddle.core.errors import HeddleError
+from heddle.core.ir import parse
 from heddle.core.pattern import among, attr
 from heddle.core.plugin import Tolerance, get_backend
 
 from heddle.testing import ImpossibleError, Kit, difference, draw_case
+from heddle.testing.cases import Case
 from heddle.testing.limits import demand_of
 
 _spec = importlib.util.spec_from_file_location("faulty", Path(__file__).parent / "faulty.py")
@@ -177,6 +180,15 @@ def test_cases_of_quantized_patterns_are_found(pattern):
 )  # fmt: skip
 def test_comparing(found, expected, tolerance, told):
     assert difference(found, expected, tolerance) == told
+
+
+@pytest.mark.parametrize(("dtype", "fill"), [("float32", "special"), ("float16", "special"), ("float16", "limits")])
+def test_a_device_with_specials_of_its_own_sees_none(dtype, fill):
+    graph = parse(f'graph "g" (%x: {dtype}[64]) -> (%y) {{\n  %y: {dtype}[64] = Relu(%x)\n}}')
+    case = Case(faulty.sub, graph, fill)
+    (extreme,), (ordinary,) = case.inputs(), replace(case, specials=False).inputs()
+    assert not (np.abs(extreme.astype(float)) < 1e4 / 2).all()
+    assert (np.abs(ordinary.astype(float)) < 10).all()
 
 
 def test_unknown_patterns_are_named():
