@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from heddle.core.codegen.affine import Affine, Axis, Quotient, axis, flatten, of_axis, only_axis, substitute
+from heddle.core.codegen.affine import Axis
 from heddle.core.codegen.emit import attributes
 from heddle.core.codegen.llvm import Function
 from heddle.core.codegen.lower import Lowering, Step
+from heddle.core.codegen.nest import exchanged
 from heddle.core.codegen.target import Target
 from heddle.core.codegen.template import Argument, Functions, template
-from heddle.core.codegen.tensor import Compute, Load, load, rewrite, walk
+from heddle.core.codegen.tensor import Compute, load, walk
+from heddle.core.codegen.tiling import Copies, Tile, Tiling, fit, flat, in_groups, steps
 from heddle.core.codegen.values import PTR, Index, Type, Value
 from heddle.core.errors import BackendError
 from heddle.core.ir import Graph, Names, TensorType, dtype_named
@@ -30,8 +32,6 @@ _ELEMENTS = {
     "int16": "i16", "uint16": "i16", "int32": "i32", "uint32": "i32", "int64": "i64", "uint64": "i64",
 }  # fmt: skip
 """LLVM's names of the element types."""
-
-_COMMUTATIVE = frozenset({"add", "mul", "min", "max", "and", "or", "xor"})
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,10 @@ class Intrinsic:
 
     `meaning` is an ordinary function of three scalars; loops that compute the same are found by unification with it.
     `emit` writes it into the code, or is a function of a library. `dtypes` are those of a, b and the accumulator.
-    `dense` demands that the elements of b and of the accumulator are neighbours along j.
+    `dense` demands that the elements of b are neighbours along j, as those of the accumulator always are. `lanewise`
+    says that a has an element for each j as well, a neighbour of the last: it does `meaning(acc[i, j], a[i, k, j],
+    b[k, j])`, as instructions over vectors of channels do, and is found where both operands change from channel to
+    channel.
     """
 
     name: str
@@ -86,29 +89,36 @@ class Intrinsic:
     emit: Emit | Symbol
     dtypes: tuple[str, str, str] = ("float32", "float32", "float32")
     dense: bool = True
+    lanewise: bool = False
 
-
-@dataclass(frozen=True, eq=False)
-class _Nest:
-    """Where an intrinsic fits a computation: its operands, and the axes that its tile lies along."""
-
-    a: Load
-    b: Load
-    m: Axis
-    n: Axis
-    k: Axis
-    around: tuple[Axis, ...]
+    @property
+    def shape(self) -> Tile:
+        """What is looked for in loops; BackendError when it cannot be there."""
+        a, b, acc = map(_dtype, self.dtypes)
+        meaning = self.meaning(argument(0, acc), argument(1, a), argument(2, b))
+        if {item.value for item in walk(meaning) if item.op == "arg"} != {0, 1, 2}:
+            raise BackendError(f"intrinsic {self.name!r}: its meaning must read acc, a and b")
+        if meaning.dtype != acc:
+            raise BackendError(
+                f"intrinsic {self.name!r}: its meaning gives {meaning.dtype}, and its accumulator is {acc}; "
+                "cast a and b to the accumulator's type"
+            )
+        return Tile(self.tile, meaning, self.lanewise, self.dense)
 
 
 @dataclass(eq=False)
 class Intrinsics:
     """The strategy (see `compile_region`) that calls these intrinsics, the first that fits; `used` counts the calls.
 
-    One object serves one region; `artifact` finishes what was compiled with it.
+    `refused` says of each sum that none fits why not, by node and intrinsic; with `strict` that is a BackendError, for
+    a backend whose patterns are to take nothing else. One object serves one region; `artifact` finishes what was
+    compiled with it.
     """
 
     known: Sequence[Intrinsic]
+    strict: bool = False
     used: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, dict[str, str]] = field(default_factory=dict)
     addresses: dict[Symbol, Tensor] = field(default_factory=dict)
 
     def artifact(self, made: Artifact, backend: str) -> Artifact:
@@ -118,7 +128,11 @@ class Intrinsics:
             for symbol, table in self.addresses.items()
             if table.name in made.constants
         }
-        noted: dict[str, JSON] = {"intrinsics": dict(self.used), **({KEY: symbols} if symbols else {})}
+        noted: dict[str, JSON] = {"intrinsics": dict(self.used)}
+        if self.refused:
+            noted["refused"] = {node: dict(reasons) for node, reasons in self.refused.items()}
+        if symbols:
+            noted[KEY] = symbols
         return replace(made, backend=backend, meta={**made.meta, **noted})
 
     def take(self, lowering: Lowering) -> bool:
@@ -133,18 +147,32 @@ class Intrinsics:
         return made
 
     def _improved(self, step: Step, tables: dict[Tensor, NDArray[Any]], names: Names, target: Target) -> Sequence[Step]:
-        folds = [e for e in walk(step.body) if e.op == "fold"] if type(step) is Compute else []
-        if len({id(item) for item in folds}) != 1:
+        if type(step) is not Compute:
             return [step]
-        assert isinstance(step, Compute)
-        axes, fold = in_groups(step.axes, folds[0])
-        for before, each in ([], fold), packed(axes, fold, names):
-            for intrinsic in self.known:
-                nest = fit(intrinsic, axes, each)
-                if nest is not None:
-                    self.used[intrinsic.name] = self.used.get(intrinsic.name, 0) + 1
-                    address = self._address(intrinsic, tables, names)
-                    return [*before, *tiled(intrinsic, step, folds[0], axes, nest, names, target, address)]
+        folds = {id(item): item for item in walk(step.body) if item.op == "fold"}
+        if not folds:
+            return [step]
+        if len(folds) > 1:
+            return self._refuse(step, {one.name: f"it has {len(folds)} sums in one step" for one in self.known})
+        (fold,) = folds.values()
+        outer, divided = in_groups(step.axes, fold)
+        reasons: dict[str, str] = {}
+        for intrinsic in self.known:
+            copies = Copies(tables, names)
+            tiling = fit(intrinsic.shape, outer, divided, copies)
+            if isinstance(tiling, str):
+                reasons[intrinsic.name] = tiling
+                continue
+            self.used[intrinsic.name] = self.used.get(intrinsic.name, 0) + 1
+            address = self._address(intrinsic, tables, names)
+            return [*copies.made, *tiled(intrinsic, step, fold, tiling, names, target, address)]
+        return self._refuse(step, reasons)
+
+    def _refuse(self, step: Compute, reasons: dict[str, str]) -> Sequence[Step]:
+        self.refused[step.node] = reasons
+        if self.strict:
+            told = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+            raise BackendError(f"{step.node}: no instruction fits: {told}")
         return [step]
 
     def _address(self, intrinsic: Intrinsic, tables: dict[Tensor, NDArray[Any]], names: Names) -> Tensor | None:
@@ -158,161 +186,61 @@ class Intrinsics:
         return self.addresses[intrinsic.emit]
 
 
-def in_groups(axes: Sequence[Axis], fold: Expr) -> tuple[tuple[Axis, ...], Expr]:
-    """A sum with an outer axis made two wherever indices divide it: the groups of a convolution and their filters.
-
-    What lies at a point of the new axes lies in the same place in memory.
-    """
-    divisors: dict[Axis, set[int]] = {axis: set() for axis in axes}
-    for item in walk(fold):
-        for index in item.value.indices if item.op == "load" else ():
-            for atom, _ in index.terms:
-                if isinstance(atom, Quotient) and len(atom.inner.terms) == 1 and not atom.inner.constant:
-                    ((inner, factor),) = atom.inner.terms
-                    if inner in divisors and factor == 1:
-                        divisors[inner].add(atom.divisor)
-    made: list[Axis] = []
-    mapping: dict[Axis, Affine] = {}
-    for one in axes:
-        size = min(divisors[one], default=1)
-        if len(divisors[one]) == 1 and one.extent % size == 0:
-            group, within = axis(one.extent // size, "g"), axis(size, one.name)
-            mapping[one] = group * size + within
-            made += [only_axis(group), only_axis(within)]
-        else:
-            made.append(one)
-    return tuple(made), rewrite(fold, mapping) if mapping else fold
-
-
-def packed(axes: Sequence[Axis], fold: Expr, names: Names) -> tuple[list[Step], Expr]:
-    """A sum whose operands have neighbours along the last axis of the output, and the copies that make them so.
-
-    Where an operand's last index runs in steps, as in a convolution with a stride, the copy has a row of neighbours
-    for each of the other axes that the index runs along.
-    """
-    steps: list[Step] = []
-    _, element = fold.args
-    for item in [item for item in walk(element) if item.op == "load"]:
-        *front, last = item.value.indices
-        factors = dict(last.terms)
-        if not axes or factors.get(axes[-1], 1) == 1 or not all(isinstance(atom, Axis) for atom in factors):
-            continue
-        along = [*(atom for atom in factors if atom is not axes[-1]), axes[-1]]
-        source = item.value.source
-        places = [Axis(size) for size in source.shape[:-1]]
-        inside = [Axis(one.extent, one.name) for one in along]
-        shape = (*source.shape[:-1], *(one.extent for one in along))
-        copy = names.fresh(f"{source.name}.packed", TensorType(item.dtype, shape))
-        read = substitute(last, dict(zip(along, map(of_axis, inside), strict=True)), lambda expr: expr)
-        steps.append(Compute(copy, (*places, *inside), load(source, *map(of_axis, places), read)))
-        element = _swapped(element, item, load(copy, *front, *map(of_axis, along)))
-    return steps, Expr(fold.op, fold.dtype, (fold.args[0], element), fold.value)
-
-
-def fit(intrinsic: Intrinsic, outer: Sequence[Axis], fold: Expr) -> _Nest | None:
-    """How an intrinsic's tile lies in a computation; None when it means something else, or the sizes do not divide."""
-    initial, element = fold.args
-    axes = (*outer, *fold.value.axes)
-    if initial.op != "const" or initial.value != 0 or any(axis.extent == 0 for axis in axes):
-        return None
-    a, b, acc = (argument(i + 1, _dtype(name)) for i, name in enumerate(intrinsic.dtypes))
-    acc = argument(0, acc.dtype)
-    meaning = intrinsic.meaning(acc, a, b)
-    if meaning.dtype != acc.dtype or fold.dtype != acc.dtype:
-        return None
-    computed = rewrite(fold.value.combine, arguments=[argument(0, fold.dtype), element])
-    for bound in unified(meaning, computed, {}):
-        if 1 not in bound or 2 not in bound:
-            raise BackendError(f"intrinsic {intrinsic.name!r}: its meaning must read a and b")
-        left, right = bound[1].value, bound[2].value
-        a_steps, b_steps = _steps(left, axes), _steps(right, axes)
-        if a_steps is None or b_steps is None:
-            continue
-        nest = _placed(intrinsic, outer, fold.value.axes, left, right, a_steps, b_steps)
-        if nest is not None:
-            return nest
-    return None
-
-
-def _placed(
-    intrinsic: Intrinsic,
-    outer: Sequence[Axis],
-    inner: Sequence[Axis],
-    a: Load,
-    b: Load,
-    a_steps: Mapping[Axis, int],
-    b_steps: Mapping[Axis, int],
-) -> _Nest | None:
-    m, n, k = intrinsic.tile
-    rows = [axis for axis in outer if a_steps[axis] and not b_steps[axis] and axis.extent % m == 0]
-    columns = [axis for axis in outer if b_steps[axis] and not a_steps[axis] and axis.extent % n == 0]
-    if intrinsic.dense:
-        columns = [axis for axis in columns if b_steps[axis] == 1 and axis is outer[-1]]
-    depths = [axis for axis in inner if a_steps[axis] and b_steps[axis] and axis.extent % k == 0]
-    if not (rows and columns and depths):
-        return None
-    row, column, depth = (max(axes, key=lambda axis: axis.extent) for axes in (rows, columns, depths))
-    chosen = (row, column, depth)
-    around = tuple(axis for axis in (*outer, *inner) if axis not in chosen and axis.extent != 1)
-    return _Nest(a, b, row, column, depth, around)
-
-
 def tiled(
     intrinsic: Intrinsic,
     step: Compute,
     fold: Expr,
-    axes: Sequence[Axis],
-    nest: _Nest,
+    tiling: Tiling,
     names: Names,
     target: Target,
     address: Tensor | None = None,
 ) -> Sequence[Step]:
     """The computation as loops around the intrinsic; what is done to the sum follows as a step of its own.
 
-    `axes` are those of the step, groups apart; `address` is the constant that holds the address of an intrinsic that is
-    a library's function.
+    `address` is the constant that holds the address of an intrinsic that is a library's function.
     """
-    shape = tuple(axis.extent for axis in step.axes)
-    whole = step.body is fold and step.at is None
+    shape = tuple(axis.extent for axis, _ in tiling.sums)
+    whole = step.body is fold and step.at is None and tuple(axis for axis, _ in tiling.sums) == step.axes
     sums = step.output if whole else names.fresh(f"{step.output.name}.sum", TensorType(fold.dtype, shape))
-    read = [nest.a.source, nest.b.source, *([] if address is None else [address])]
+    read = [tiling.a.source, tiling.b.source, *([] if address is None else [address])]
     arguments = [Argument(value) for value in (*read, sums)]
-    kernel = template(sums, read, arguments, _functions(intrinsic, axes, nest, target), node=step.node)
+    kernel = template(sums, read, arguments, _functions(intrinsic, tiling, target), node=step.node)
     if whole:
         return [kernel]
-    summed = load(sums, *map(of_axis, step.axes))
-    return [kernel, Compute(step.output, step.axes, _swapped(step.body, fold, summed), step.at, step.node)]
+    summed = load(sums, *(index for _, index in tiling.sums))
+    return [kernel, Compute(step.output, step.axes, exchanged(step.body, {fold: summed}), step.at, step.node)]
 
 
-def _functions(intrinsic: Intrinsic, outer: Sequence[Axis], nest: _Nest, target: Target) -> Functions:
+def _functions(intrinsic: Intrinsic, tiling: Tiling, target: Target) -> Functions:
     def functions(name: str) -> list[Function]:
-        everything = (*nest.around, nest.m, nest.n, nest.k)
+        everything = (*tiling.around, *tiling.tile)
         a_type, b_type, acc_type = (Type(_ELEMENTS[dtype]) for dtype in intrinsic.dtypes)
-        steps: dict[Axis, int] = {}
+        acc_steps: dict[Axis, int] = {}
         size = 1
-        for one in reversed(outer):
-            steps[one] = size
+        for one, _ in reversed(tiling.sums):
+            acc_steps[one] = size
             size *= one.extent
-        a_steps, b_steps = (_steps(item, everything) or {} for item in (nest.a, nest.b))
+        a_steps, b_steps = (steps(item, everything) or {} for item in (tiling.a, tiling.b))
         external = isinstance(intrinsic.emit, Symbol)
         pointers = ("a", "b", *(("address",) if external else ()), "acc")
         f = Function(name, [(pointer, "ptr") for pointer in pointers], attributes=attributes(target))
         address = f.load(PTR, f["address"]) if external else None
         f.fill(f["acc"], 0, size * acc_type.bits // 8)
-        tile = dict(zip((nest.m, nest.n, nest.k), intrinsic.tile, strict=True))
+        tile = dict(zip(tiling.tile, intrinsic.tile, strict=True))
+        row, column, depth = tiling.tile
         with ExitStack() as loops:
             at = {axis: loops.enter_context(f.loop(0, axis.extent, tile.get(axis, 1))) for axis in everything}
 
-            def matrix(key: str, type: Type, start: int, steps: dict[Axis, int], rows: Axis, columns: Axis) -> Matrix:
+            def matrix(key: str, type: Type, start: int, along: Mapping[Axis, int], m: Axis, n: Axis) -> Matrix:
                 offset: Index = start
                 for axis, index in at.items():
-                    offset = f.plus(offset, f.times(index, steps.get(axis, 0)))
-                return Matrix(f.gep(f[key], offset, type), type, steps.get(rows, 0), steps.get(columns, 0))
+                    offset = f.plus(offset, f.times(index, along.get(axis, 0)))
+                return Matrix(f.gep(f[key], offset, type), type, along.get(m, 0), along.get(n, 0))
 
             matrices = (
-                matrix("acc", acc_type, 0, steps, nest.m, nest.n),
-                matrix("a", a_type, _offset(nest.a).constant, a_steps, nest.m, nest.k),
-                matrix("b", b_type, _offset(nest.b).constant, b_steps, nest.k, nest.n),
+                matrix("acc", acc_type, 0, acc_steps, row, column),
+                matrix("a", a_type, flat(tiling.a).constant, a_steps, row, depth),
+                matrix("b", b_type, flat(tiling.b).constant, b_steps, depth, column),
             )
             if isinstance(intrinsic.emit, Symbol):
                 assert address is not None
@@ -322,53 +250,6 @@ def _functions(intrinsic: Intrinsic, outer: Sequence[Axis], nest: _Nest, target:
         return [f]
 
     return functions
-
-
-def unified(meaning: Expr, found: Expr, bound: Mapping[int, Expr]) -> Iterator[dict[int, Expr]]:
-    """Every way in which an expression is the meaning, with what each argument stands for."""
-    if meaning.op == "arg":
-        number = int(meaning.value)
-        fits = (found.op == "arg" and found.value == 0) if number == 0 else found.op == "load"
-        if fits and meaning.dtype == found.dtype and bound.get(number, found) is found:
-            yield {**bound, number: found}
-        return
-    same = (meaning.op, meaning.dtype, meaning.value, len(meaning.args)) == (
-        found.op, found.dtype, found.value, len(found.args),
-    )  # fmt: skip
-    if not same:
-        return
-    orders = [found.args, found.args[::-1]] if meaning.op in _COMMUTATIVE else [found.args]
-    for order in orders:
-        yield from _all_unified(meaning.args, order, bound)
-
-
-def _all_unified(
-    meanings: Sequence[Expr], found: Sequence[Expr], bound: Mapping[int, Expr]
-) -> Iterator[dict[int, Expr]]:
-    if not meanings:
-        yield dict(bound)
-        return
-    for first in unified(meanings[0], found[0], bound):
-        yield from _all_unified(meanings[1:], found[1:], first)
-
-
-def _offset(item: Load) -> Affine:
-    return flatten(item.indices, item.source.shape)
-
-
-def _steps(item: Load, axes: Sequence[Axis]) -> dict[Axis, int] | None:
-    """The steps of a load along axes; None when it reads in any other way, as behind a condition."""
-    offset = _offset(item)
-    if any(not isinstance(atom, Axis) for atom, _ in offset.terms):
-        return None
-    return {axis: offset.stride(axis) or 0 for axis in axes}
-
-
-def _swapped(expr: Expr, old: Expr, new: Expr) -> Expr:
-    if expr is old:
-        return new
-    args = tuple(_swapped(arg, old, new) for arg in expr.args)
-    return Expr(expr.op, expr.dtype, args, expr.value) if args else expr
 
 
 def _dtype(name: str) -> DType:
