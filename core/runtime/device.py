@@ -7,14 +7,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
+from heddle.core.errors import DeviceError
 from heddle.core.runtime.artifact import Artifact
+from heddle.core.runtime.storage import placed
 from numpy.typing import NDArray
 
 HOST_MEMORY = "host"
 """The name of ordinary memory of this process, dense and row-major; every device can copy from and to it."""
+
+_NOTHING = placed(np.zeros(1, np.uint8))
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,13 @@ class Buffer:
     nbytes: int
     handle: Any = None
     array: NDArray[np.uint8] | None = None
+
+    @cached_property
+    def address(self) -> int:
+        """Where host memory begins, for compiled code; of no bytes, an aligned place of its own. DeviceError else."""
+        if self.array is None:
+            raise DeviceError(f"a buffer lies in {self.memory!r}, host memory is expected")
+        return int((self.array if self.array.size else _NOTHING).ctypes.data)
 
 
 def host_buffer(array: NDArray[Any]) -> Buffer:

@@ -17,7 +17,7 @@ from heddle.core.runtime.flight import Flight, Observer, OverrunError, failure, 
 from heddle.core.runtime.host import HostDevice, HostProgram
 from heddle.core.runtime.loaded import Loaded, Run
 from heddle.core.runtime.profile import StepTime
-from heddle.core.runtime.queues import DeviceQueue
+from heddle.core.runtime.queues import DeviceQueue, Workers
 from heddle.core.runtime.schedule import Schedule
 from numpy.typing import NDArray
 
@@ -53,6 +53,7 @@ class Engine:
     def __init__(self, devices: Mapping[str, Device | Mapping[str, Any]], timeout: float | None) -> None:
         self.timeout = timeout
         self.queues: dict[str, DeviceQueue] = {}
+        self._workers = Workers()
         self.faults: list[StepTime] = []
         self._given = devices
         self._devices: dict[str, Device] = {}
@@ -107,8 +108,7 @@ class Engine:
 
     def close(self) -> None:
         """Give everything back."""
-        for queue in self.queues.values():
-            queue.close()
+        self._workers.close()
         self._entries.clear()
         for places in (self._loaded, self._retired):
             while places:
@@ -157,7 +157,7 @@ class Engine:
                 dtype, shape = loaded.types[name]
                 outputs[name] = np.empty(shape, dtype)
                 run.bind(name, outputs[name])
-        return Call(loaded, run, list(arrays), outputs, Flight(loaded, run, self.queues, observe))
+        return Call(loaded, run, list(arrays), outputs, Flight(loaded, run, self.queues, self._workers, observe))
 
     def finish(self, call: Call, observe: Observer | None = None) -> list[Array]:
         """Wait for a call and give its memory back; where there are fallbacks, a call that hangs is made again."""
@@ -171,7 +171,7 @@ class Engine:
             call.flight.wait(self.timeout)
         finally:
             self.settle(call)
-        self.faults += [step for step in call.flight.times if step.fault is not None]
+        self.faults += call.flight.faults
         taken: set[str] = set()
         arrays = []
         for name in loaded.schedule.results:

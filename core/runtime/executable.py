@@ -15,7 +15,7 @@ from heddle.core.errors import ArtifactError, DeviceError
 from heddle.core.runtime import teams
 from heddle.core.runtime.binding import bind_inputs, bind_outputs
 from heddle.core.runtime.course import Course, Machine, check_course, shape_of, walk
-from heddle.core.runtime.device import Device
+from heddle.core.runtime.device import Device, host_buffer
 from heddle.core.runtime.devices import with_threads
 from heddle.core.runtime.engine import Call, Engine, Watched
 from heddle.core.runtime.entry import Entry
@@ -294,10 +294,7 @@ class Executable:
         values |= program.constants
         values |= dict(zip(program.results, given, strict=True))
         try:
-            native.call(
-                [values[name].ctypes.data for name in action.step.inputs],
-                [values[name].ctypes.data for name in action.step.outputs],
-            )
+            native.call([host_buffer(values[name]).address for name in (*action.step.inputs, *action.step.outputs)])
         except DeviceError as error:
             raise noted(DeviceError(failure(action, str(error))), action) from error
         return self._result(given)

@@ -1,4 +1,4 @@
-"""One call on its way through the devices: each step goes to its device's queue when what it needs is there."""
+"""One call on its way through the devices: each step is a job of its device's queue when what it needs is there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ from heddle.core.runtime import teams
 from heddle.core.runtime.device import Device, Event, Program, Transfer, host_buffer, transferring
 from heddle.core.runtime.loaded import HOST, Action, At, Loaded, Run
 from heddle.core.runtime.profile import StepTime
-from heddle.core.runtime.queues import DeviceQueue
+from heddle.core.runtime.queues import DeviceQueue, Job, Workers
 from numpy.typing import NDArray
 
 LOG = logging.getLogger("heddle")
@@ -33,10 +34,15 @@ class Flight:
     """
 
     def __init__(
-        self, loaded: Loaded, run: Run, queues: Mapping[str, DeviceQueue], observe: Observer | None = None
+        self,
+        loaded: Loaded,
+        run: Run,
+        queues: Mapping[str, DeviceQueue],
+        workers: Workers,
+        observe: Observer | None = None,
     ) -> None:
         self.loaded, self.run = loaded, run
-        self.times: list[StepTime] = []
+        self._ran: list[tuple[Action, Event | None, float, float, str | None, list[Transfer]]] = []
         self._queues, self._observe = queues, observe
         self._serial = next(_SERIAL)
         self._threads = teams.wanted()
@@ -50,15 +56,24 @@ class Flight:
         """Whether the watchdog gave up on a step that may still write to this flight's memory."""
         first = [index for index, missing in enumerate(self._missing) if missing == 0]
         self._under_way = len(first)
-        if first:
-            self._enter(first)
-        else:
+        if not first:
             self._done.set()
+        workers.start(self._jobs(first))
 
     @property
     def settled(self) -> bool:
         """Whether no device touches this flight's memory any more."""
         return self._done.is_set() and not self.abandoned
+
+    @property
+    def times(self) -> list[StepTime]:
+        """What each step took that has run."""
+        return [_time(*ran) for ran in self._ran]
+
+    @property
+    def faults(self) -> list[StepTime]:
+        """Those steps that were made good on the host."""
+        return [_time(*ran) for ran in self._ran if ran[4] is not None]
 
     def wait(self, timeout: float | None) -> None:
         """Return when every step is complete. `timeout` is the most seconds that one step may run.
@@ -96,9 +111,11 @@ class Flight:
                 return 0.0
         return timeout
 
-    def _enter(self, indices: list[int]) -> None:
+    def _jobs(self, indices: Sequence[int]) -> list[Job]:
+        """The jobs of these steps, which are ready; those whose device is stuck go to the host, or fail."""
         with self._lock:
             self._waiting.update(indices)
+        jobs = []
         for index in indices:
             action = self.loaded.actions[index]
             queue = self._queues[action.queue]
@@ -106,11 +123,13 @@ class Flight:
             chosen = self._queues["host"] if use_fallback else queue
             if chosen.stuck is not None:
                 self._fail(action, DeviceError(f"the device is stuck: {chosen.stuck}"))
-                self._leave(index)
+                self._leave(index)  # with an error nothing more becomes ready
             else:
-                chosen.put((self._serial, index), partial(self._step, index, queue.stuck))
+                jobs.append(Job(chosen, (self._serial, index), partial(self._step, index, queue.stuck)))
+        return jobs
 
-    def _leave(self, index: int) -> None:
+    def _leave(self, index: int) -> list[int]:
+        """Note that a step is over; the steps that are ready now."""
         ready = []
         with self._lock:
             self._started.pop(index, None)
@@ -123,7 +142,7 @@ class Flight:
             self._under_way += len(ready) - 1
             if self._under_way == 0:
                 self._done.set()
-        self._enter(ready)
+        return ready
 
     def _fail(self, action: Action, error: Exception) -> None:
         raised = DeviceError(failure(action, str(error) or repr(error)))
@@ -132,8 +151,8 @@ class Flight:
             if self._error is None:
                 self._error = noted(raised, action)
 
-    def _step(self, index: int, stuck: str | None) -> None:
-        """Run one step in its device's thread, or in the host's when the device was stuck."""
+    def _step(self, index: int, stuck: str | None) -> list[Job]:
+        """Run one step on its device, or on the host when that was stuck; the jobs that are ready after it."""
         action = self.loaded.actions[index]
         start, fault = time.monotonic(), stuck
         event: Event | None = None
@@ -144,17 +163,17 @@ class Flight:
             self._waiting.discard(index)
         try:
             if not cancelled:
-                with teams.using(self._threads):
+                with teams.using(self._threads) if self._threads is not None else nullcontext():
                     if stuck is None:
                         event, fault = self._on_device(action, copies)
                     else:
                         self._on_host(action)
-                self._record(action, event, start, fault, copies)
+                self._ran.append((action, event, start, time.monotonic() - start, fault, copies))
                 if self._observe is not None:
                     self._show(action, self._observe)
         except Exception as error:
             self._fail(action, error)
-        self._leave(index)
+        return self._jobs(self._leave(index))
 
     def _on_device(self, action: Action, copies: list[Transfer]) -> tuple[Event | None, str | None]:
         try:
@@ -170,30 +189,6 @@ class Flight:
         assert action.fallback is not None
         names = (*action.step.inputs, *action.step.outputs)
         _run(self.loaded.host, action.fallback, [self.run.buffers[At(name, HOST)] for name in names])
-
-    def _record(
-        self, action: Action, event: Event | None, start: float, fault: str | None, copies: list[Transfer]
-    ) -> None:
-        wall = time.monotonic() - start
-        step = action.step
-        counters = getattr(event, "counters", {})
-        modelled = getattr(event, "modelled_seconds", None)
-        self.times.append(
-            StepTime(
-                step.name,
-                step.artifact.backend,
-                action.queue,
-                start,
-                wall,
-                modelled,
-                counters,
-                step.artifact.nodes,
-                fault,
-                (*step.inputs, *step.outputs),
-                len(step.inputs),
-                (*copies, *getattr(event, "transfers", ())),
-            )
-        )
 
     def _show(self, action: Action, observe: Observer) -> None:
         """Give the observer a copy of each value that this step has bound and that lies dense."""
@@ -214,6 +209,10 @@ class OverrunError(DeviceError):
 
 
 def _submit(action: Action, run: Run, copies: list[Transfer]) -> Event:
+    if not action.fetch and not action.flush:
+        event = action.device.submit(action.program, [run.buffers[at] for at in action.buffers])
+        event.wait()
+        return event
     where, ports = {at.value: at for at in action.buffers}, (*action.step.inputs, *action.step.outputs)
     fetched = []
     for name in action.fetch:
@@ -227,6 +226,26 @@ def _submit(action: Action, run: Run, copies: list[Transfer]) -> Event:
         with transferring(copies, ports.index(name), near.nbytes):
             action.device.copy(run.buffers[where[name]], near, (event,)).wait()
     return event
+
+
+def _time(
+    action: Action, event: Event | None, start: float, wall: float, fault: str | None, copies: list[Transfer]
+) -> StepTime:
+    step = action.step
+    return StepTime(
+        step.name,
+        step.artifact.backend,
+        action.queue,
+        start,
+        wall,
+        getattr(event, "modelled_seconds", None),
+        getattr(event, "counters", {}),
+        step.artifact.nodes,
+        fault,
+        (*step.inputs, *step.outputs),
+        len(step.inputs),
+        (*copies, *getattr(event, "transfers", ())),
+    )
 
 
 def _run(device: Device, program: Program, buffers: list[Any]) -> None:

@@ -6,38 +6,49 @@ import ctypes
 import os
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 import numpy as np
 from heddle.core.errors import ArtifactError, DeviceError
 from heddle.core.runtime import abi, cpu, teams
 from heddle.core.runtime.artifact import Artifact
-from heddle.core.runtime.device import HOST_MEMORY, Buffer, Device, DeviceProperties, Event, Finished, MemorySpace
+from heddle.core.runtime.device import (
+    HOST_MEMORY,
+    Buffer,
+    Device,
+    DeviceProperties,
+    Event,
+    Finished,
+    MemorySpace,
+    host_buffer,
+)
 from heddle.core.runtime.loader import load_shared, symbol
 from heddle.core.runtime.storage import aligned, placed
 from heddle.core.runtime.symbols import constants_of
-from numpy.typing import NDArray
 
 WORKSPACE_ALIGNMENT = 4096
 
 _WORKSPACE, _TEAM, _HEAD = 0, 1, 2  # a frame's words before its pointers
 
-_NOTHING = placed(np.zeros(1, np.uint8))
+_DONE = Finished()
 
 
 class Frame:
     """What one running call of a program needs for itself: a table of pointers, scratch memory, and who helps with it.
 
-    `table` is the frame that `abi` describes; its team is null for a call that its own thread does alone.
+    `table` is the frame that `abi` describes; its team is null for a call that its own thread does alone. `words` are
+    the same for ctypes, and `tables` are where the pointers to inputs and to outputs begin in it.
     """
 
-    __slots__ = ("helpers", "scratch", "table", "threads")
+    __slots__ = ("helpers", "scratch", "table", "tables", "threads", "words")
 
     def __init__(self, artifact: Artifact, threads: int = 1, room: int = 0) -> None:
         """`room` is the scratch memory of each thread beside the caller's."""
         pointers = len(artifact.signature.inputs) + len(artifact.signature.outputs)
         self.scratch = aligned(artifact.workspace + (threads - 1) * room, WORKSPACE_ALIGNMENT)
         self.table = np.zeros(_HEAD + pointers, np.uint64)
+        self.words = (ctypes.c_uint64 * self.table.size).from_buffer(self.table)
+        first = self.table.ctypes.data + _HEAD * self.table.itemsize
+        self.tables = (first, first + len(artifact.signature.inputs) * self.table.itemsize)
         self.table[_WORKSPACE] = self.scratch.ctypes.data
         self.threads = threads
         self.helpers: teams.Team | None = None
@@ -63,9 +74,12 @@ class HostProgram:
         self.library = load_shared(artifact.code, artifact.backend)
         self.function = symbol(self.library, abi.ENTRY)
         self.function.restype = ctypes.c_int32  # type: ignore[attr-defined] # what ctypes calls a function
+        self.function.argtypes = (ctypes.c_void_p,) * 6  # type: ignore[attr-defined]
         constants = constants_of(artifact)
         self._placed = [placed(constants[name]) for name in sorted(constants)]
-        self.constants = (ctypes.c_void_p * max(1, len(self._placed)))(*map(_address, self._placed))
+        self.constants = (ctypes.c_void_p * max(1, len(self._placed)))(
+            *(host_buffer(array).address for array in self._placed)
+        )
         self.services = _services()
         self.frames: list[Frame] = []
         described = artifact.meta.get("team")
@@ -117,15 +131,13 @@ class HostProgram:
             frame.engage(None)
         self._frames[frame.threads].append(frame)
 
-    def call(self, inputs: Sequence[int], outputs: Sequence[int]) -> None:
-        """Run over these addresses; DeviceError with the code's own message when it reports a fault."""
+    def call(self, addresses: Sequence[int]) -> None:
+        """Run over inputs, then outputs, at these addresses; DeviceError with the code's own message of a fault."""
         frame = self.enlist() if self.shared else self.lease()
         try:
-            frame.table[_HEAD:] = [*inputs, *outputs]
-            workspace, team = map(ctypes.c_void_p, frame.table[:_HEAD].tolist())
-            first = frame.table.ctypes.data + _HEAD * frame.table.itemsize
-            tables = map(ctypes.c_void_p, (first, first + len(inputs) * frame.table.itemsize))
-            status = self.function(*tables, self.constants, workspace, self.services, team)
+            frame.words[_HEAD:] = addresses
+            workspace, team = frame.words[:_HEAD]
+            status = self.function(*frame.tables, self.constants, workspace, self.services, team)
         finally:
             if self.shared:
                 self.dismiss(frame)
@@ -189,13 +201,13 @@ class HostDevice(Device):
                 f"host: {len(buffers)} buffers were given to a program of {len(signature.inputs)} inputs"
                 f" and {len(signature.outputs)} outputs"
             )
-        addresses = [_address(_memory(buffer)) for buffer in buffers]
+        addresses = [buffer.address for buffer in buffers]
         _wait(after)
         try:
-            program.call(addresses[: len(signature.inputs)], addresses[len(signature.inputs) :])
+            program.call(addresses)
         except DeviceError as error:
             return Finished(error)
-        return Finished()
+        return _DONE
 
     def close(self) -> None:
         """Programs are unloaded when they are collected."""
@@ -215,17 +227,6 @@ def unfit(artifact: Artifact) -> str:
         refused = "the code needs matrix tiles, and the kernel does not let this process use them"
         return f"{refused}; compile it for avx512"
     return ""
-
-
-def _memory(buffer: Buffer) -> NDArray[np.uint8]:
-    if buffer.array is None:
-        raise DeviceError(f"host: a buffer lies in {buffer.memory!r}, host memory is expected")
-    return buffer.array
-
-
-def _address(array: NDArray[Any]) -> int:
-    """Where an array begins; one without elements has no place of its own and is given an aligned one."""
-    return int((array if array.size else _NOTHING).ctypes.data)
 
 
 def _wait(events: Sequence[Event]) -> None:

@@ -1,52 +1,120 @@
-"""A thread for each device, which runs what is ready there, the oldest call first."""
+"""The order of each device's jobs, and the threads that run them.
+
+A thread that has run a job goes on with what became ready by it, where that one's device is free: a call that goes from
+device to device stays in one thread, and a second thread works only where two devices do at once.
+"""
 
 from __future__ import annotations
 
 import heapq
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
 
-Job = Callable[[], None]
+from heddle.core.errors import DeviceError
 
 
 class DeviceQueue:
-    """Runs jobs one after another in a thread of its own, which starts with the first job.
-
-    Jobs carry a rank; of those that wait, the one with the lowest rank runs next. A job must not raise.
-    """
+    """Lets one job at a time on a device; of those that wait, the one with the lowest rank comes next."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.stuck: str | None = None
         """What the watchdog saw when it gave up on the job that runs; None again as soon as that job returns."""
-        self._ready: list[tuple[tuple[int, int], Job]] = []
-        self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
-        self._closed = False
+        self._waiting: list[Job] = []
+        self._busy = False
+        self._lock = threading.Lock()
 
-    def put(self, rank: tuple[int, int], job: Job) -> None:
-        """Let `job` run when its turn comes; `rank` is unique."""
-        with self._changed:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name=f"heddle {self.name}", daemon=True)
-                self._thread.start()
-            heapq.heappush(self._ready, (rank, job))
-            self._changed.notify()
+    def admit(self, job: Job) -> bool:
+        """Whether the device is free and this job has it from now on; else the job waits for its turn."""
+        with self._lock:
+            if self._busy:
+                heapq.heappush(self._waiting, job)
+                return False
+            self._busy = True
+            return True
+
+    def release(self) -> Job | None:
+        """The job that has the device after the one that has it now; None when none waits, and the device is free."""
+        self.stuck = None
+        with self._lock:
+            if self._waiting:
+                return heapq.heappop(self._waiting)
+            self._busy = False
+            return None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Job:
+    """Something to run on a device. `run` returns the jobs that became ready by it, and must not raise."""
+
+    queue: DeviceQueue
+    rank: tuple[int, int]
+    run: Callable[[], Sequence[Job]]
+
+    def __lt__(self, other: Job) -> bool:
+        return self.rank < other.rank
+
+
+class Workers:
+    """Threads that run jobs, made when all that there are have work; no more than there are devices."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._process, self._idle, self._count = os.getpid(), 0, 0
+        self._handed: SimpleQueue[Job | None] = SimpleQueue()
+
+    def start(self, jobs: Sequence[Job]) -> None:
+        """Let jobs run, each when its device is free; DeviceError when there is no thread to be had."""
+        for job in jobs:
+            if job.queue.admit(job) and not self._hand(job):
+                raise DeviceError(f"device {job.queue.name!r}: the system gives this process no more threads")
 
     def close(self) -> None:
-        """Let the thread end after the jobs that wait."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
+        """Let the threads end after the jobs that there are."""
+        with self._lock:
+            for _ in range(self._count):
+                self._handed.put(None)
+            self._idle = self._count = 0
+
+    def _hand(self, job: Job) -> bool:
+        """Give an admitted job to a thread; False when none can be made."""
+        with self._lock:
+            if self._process != os.getpid():  # the threads stayed behind when the process was forked
+                self._forget()
+            if self._idle:
+                self._idle -= 1
+            else:
+                try:
+                    threading.Thread(target=self._work, name="heddle-worker", daemon=True).start()
+                except RuntimeError:
+                    return False
+                self._count += 1
+            self._handed.put(job)
+            return True
 
     def _work(self) -> None:
-        while True:
-            with self._changed:
-                while not self._ready:
-                    if self._closed:
-                        return
-                    self._changed.wait()
-                _, job = heapq.heappop(self._ready)
-            job()
-            self.stuck = None
+        while (job := self._handed.get()) is not None:
+            mine = [job]
             del job  # it holds the memory of its call
+            self._carry(mine)
+            with self._lock:
+                self._idle += 1
+
+    def _carry(self, mine: list[Job]) -> None:
+        """Run admitted jobs and what becomes ready by them; other threads get what can run beside that."""
+        while mine:
+            job = mine.pop()
+            ready = job.run()
+            free = [other for other in ready if other.queue.admit(other)]
+            following = job.queue.release()
+            if following is not None:
+                free.append(following)
+            mine += free[:1]
+            mine += [other for other in free[1:] if not self._hand(other)]
+            del job, ready, free, following
