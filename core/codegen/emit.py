@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from heddle.core.codegen.affine import Affine, Atom, Axis, Opaque, Quotient
 from heddle.core.codegen.kernels.blocking import chunks, each
 from heddle.core.codegen.kernels.layout import transpose_registers
-from heddle.core.codegen.llvm import NO_UNROLL, Function, Variable
+from heddle.core.codegen.llvm import NO_UNROLL, Function, Variable, interleaved
 from heddle.core.codegen.loops import Buffer, Fail, For, Kernel, Local, Set, Stmt, Store, Turn, While, read_by
 from heddle.core.codegen.narrow import from_storage, register_type, storage_type, to_storage
 from heddle.core.codegen.numeric import Context, apply, literal, power_by
@@ -16,6 +16,7 @@ from heddle.core.codegen.pieces import Pieces
 from heddle.core.codegen.target import Target
 from heddle.core.codegen.tensor import walk
 from heddle.core.codegen.values import I1, I32, I64, Index, Value, constant, vector
+from heddle.core.codegen.vmath import ABREAST
 from heddle.core.codegen.work import cycles
 from heddle.core.errors import BackendError
 from heddle.core.ops.scalar import Expr, is_floating
@@ -56,6 +57,15 @@ def _divisible(kernel: Kernel) -> bool:
     if not all(isinstance(stmt, For) and stmt.kind == "parallel" for stmt in kernel.body):
         return False
     return len(kernel.body) == 1 or not any(buffer in kernel.written for buffer in read_by(kernel.body))
+
+
+def _properties(stmt: For) -> tuple[str, ...]:
+    """What LLVM is told of a loop: outer ones stay as they are, long chains of arithmetic stand side by side."""
+    if any(isinstance(inner, For) for inner in stmt.body):
+        return (NO_UNROLL,)
+    values = [inner.value for inner in stmt.body if isinstance(inner, Set | Store)]
+    counts = [ABREAST[item.op] for value in values for item in walk(value) if item.op in ABREAST]
+    return (interleaved(min(counts)),) if counts else ()
 
 
 def alignment(buffer: Buffer) -> int:
@@ -145,8 +155,7 @@ class Emitter:
             for number in range(axis.extent):
                 self.turn(stmt, number)
         else:
-            properties = (NO_UNROLL,) if any(isinstance(inner, For) for inner in stmt.body) else ()
-            with self.f.loop(0, axis.extent, properties=properties) as i:
+            with self.f.loop(0, axis.extent, properties=_properties(stmt)) as i:
                 self.turn(stmt, i)
 
     def in_pieces(self, stmt: For, pieces: Pieces, outside: int = 1) -> None:
@@ -164,7 +173,7 @@ class Emitter:
             size = -(-size // _BLOCK) * _BLOCK
         self.pieces = None  # what is inside is a part of a piece
         for count, start in each(f, chunks(axis.extent, size)):
-            with pieces.one(), f.loop(0, count) if count > 1 else nullcontext(0) as i:
+            with pieces.one(), f.loop(0, count, 1, _properties(stmt)) if count > 1 else nullcontext(0) as i:
                 self.turn(stmt, f.plus(start, i))
         self.pieces = pieces
 

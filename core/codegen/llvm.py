@@ -17,6 +17,11 @@ NO_VECTORIZE = '!"llvm.loop.vectorize.enable", i1 false'
 VECTORIZE = '!"llvm.loop.vectorize.enable", i1 true'
 
 
+def interleaved(count: int) -> str:
+    """The property of a loop that, made of vectors, has so many of them in a turn."""
+    return f'!"llvm.loop.interleave.count", i32 {count}'
+
+
 @dataclass(frozen=True)
 class Variable:
     """A mutable local that LLVM's SROA turns into registers."""

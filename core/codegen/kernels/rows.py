@@ -9,7 +9,7 @@ from heddle.core.codegen.llvm import NO_UNROLL, Function
 from heddle.core.codegen.pieces import Pieces
 from heddle.core.codegen.target import Target
 from heddle.core.codegen.values import F32, Index, Value, constant, prefix_mask
-from heddle.core.codegen.vmath import exp_of_normal, log
+from heddle.core.codegen.vmath import exp_of_distance, log
 
 Combine = Callable[[Function, Value, Value], Value]
 
@@ -42,7 +42,7 @@ def _short_softmax(f: Function, row: _Row, x: Value, y: Value, logarithmic: bool
     values = [row.load(x, j * row.lanes, row.lanes, row.used(j), least) for j in range(row.vectors)]
     top = f.splat(_whole(f, values, _greater), row.lanes)
     distances = [f.sub(value, top) for value in values]
-    raised = [exp_of_normal(f, distance) for distance in distances]
+    raised = [exp_of_distance(f, distance) for distance in distances]
     total = _whole(f, raised, Function.add)
     if logarithmic:
         shift = f.splat(log(f, total), row.lanes)
@@ -63,7 +63,7 @@ def _long_softmax(f: Function, row: _Row, x: Value, y: Value, logarithmic: bool)
         return f.sub(row.load(x, j, lanes, used, constant(least, F32.of(lanes))), f.splat(top, lanes))
 
     def raise_(j: Index, lanes: int, used: int) -> None:
-        value = exp_of_normal(f, distance(j, lanes, used))
+        value = exp_of_distance(f, distance(j, lanes, used))
         if not logarithmic:
             row.store(value, y, j, used)
         sums.join(value)

@@ -71,6 +71,13 @@ def test_matmul_of_any_rank(net, host, shapes, constant):
     host.check(net, net("MatMul", a, b))
 
 
+def test_sums_of_squares_are_walked_along(net, host):
+    """They have the form of a product of one row and one column, which a kernel would fill vectors in vain for."""
+    y = net("ReduceSumSquare", net.input(6, 40), net.const(np.array([1])), keepdims=0)
+    host.check(net, y)
+    assert len(host.loops(net.graph(y))) == 1
+
+
 @pytest.mark.parametrize(
     "equation", ["bij,bjk->bik", "bhid,bhjd->bhij", "ij,kj->ik", "bij,jk->bik", "ibj,jbk->bik", "ij,ij->i"]
 )

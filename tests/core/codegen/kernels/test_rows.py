@@ -29,18 +29,21 @@ def test_logarithm_of_softmax(native, guard, length):
 
 @pytest.mark.parametrize("length", [20, 500])
 def test_softmax_of_special_values(native, guard, length):
-    x = np.zeros((5, length), np.float32)
+    x = np.zeros((7, length), np.float32)
     x[0, 3] = np.nan
     x[1, 4] = np.inf
     x[2, 2:] = -np.inf
     x[3] = -np.inf
     x[4] = 3e38
+    x[5, 2], x[5, 3] = 500, np.nan  # where a NaN hides what is greater
+    x[6, 1] = 200
     y = guard(np.zeros_like(x))
-    native(softmax("k", native.target, 5, length, internal=False), guard(x), y)
+    native(softmax("k", native.target, 7, length, internal=False), guard(x), y)
     with np.errstate(invalid="ignore"):
         expected = np.exp(x - x.max(-1, keepdims=True))
         expected /= expected.sum(-1, keepdims=True)
     np.testing.assert_allclose(y, expected, rtol=1e-6)
+    assert not y[6, 2:].any()
 
 
 @pytest.mark.parametrize("shifted", [True, False])

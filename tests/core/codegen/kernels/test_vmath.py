@@ -43,11 +43,10 @@ SMALLEST = np.finfo(np.float32).tiny
 SPECIAL = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-45, -1e-45, 1e-38, 3.4e38, -3.4e38, 88.72, 88.73, -104.0]
 
 
-def pointwise(name: str, scalar, lanes: int, count: int) -> Function:
+def pointwise(function, scalar, lanes: int, count: int) -> Function:
     f = Function("k", [("x", "ptr noalias readonly"), ("y", "ptr noalias")])
     with f.loop(0, count, lanes) as i:
-        value = vmath.AVAILABLE[name, scalar](f, f.load(scalar.of(lanes), f.gep(f["x"], i, scalar)))
-        f.store(value, f.gep(f["y"], i, scalar))
+        f.store(function(f, f.load(scalar.of(lanes), f.gep(f["x"], i, scalar))), f.gep(f["y"], i, scalar))
     return f
 
 
@@ -69,7 +68,7 @@ def everywhere() -> np.ndarray:
 def test_error_over_all_floats(native, name):
     x = everywhere()
     y = np.zeros_like(x)
-    native([pointwise(name, F32, native.target.lanes(4), x.size)], x, y)
+    native([pointwise(vmath.AVAILABLE[name, F32], F32, native.target.lanes(4), x.size)], x, y)
     with np.errstate(all="ignore"):
         exact = MEANING[name](x.astype(np.float64))
         expected = exact.astype(np.float32)
@@ -87,12 +86,26 @@ def test_error_over_all_floats(native, name):
     np.testing.assert_array_equal(np.signbit(y[zero]), np.signbit(expected[zero]))
 
 
+def test_powers_of_distances(native):
+    """Those that are normal numbers; less is zero, whether or not the machine keeps smaller ones."""
+    x = np.concatenate([-np.abs(everywhere()), np.linspace(-89, -86, 4096, dtype=np.float32)])
+    y = np.zeros_like(x)
+    native([pointwise(vmath.exp_of_distance, F32, native.target.lanes(4), x.size)], x, y)
+    exact = np.exp(x.astype(np.float64))
+    np.testing.assert_array_equal(np.isnan(y), np.isnan(x))
+    normal = exact >= SMALLEST
+    ulp = np.spacing(exact[normal].astype(np.float32)).astype(np.float64)
+    assert (np.abs(y[normal] - exact[normal]) / ulp).max() <= BOUND["exp"]
+    assert (y[exact < SMALLEST] <= SMALLEST).all()
+    assert not y[exact < SMALLEST / 2].any()
+
+
 @pytest.mark.parametrize("name", ["exp", "sigmoid"])
 def test_double(native, name):
     x = np.concatenate([np.linspace(-750, 750, 100_000), SPECIAL, [0.0] * 17])
     x = np.resize(x, -(-x.size // 64) * 64)
     y = np.zeros_like(x)
-    native([pointwise(name, F64, native.target.lanes(8), x.size)], x, y)
+    native([pointwise(vmath.AVAILABLE[name, F64], F64, native.target.lanes(8), x.size)], x, y)
     with np.errstate(all="ignore"):
         expected = MEANING[name](x)
     np.testing.assert_allclose(y, expected, rtol=1e-15, atol=1e-320)
@@ -102,7 +115,7 @@ def test_double(native, name):
 def test_one_lane_is_a_scalar(native, name):
     x = np.float32([0.5, 1.5, 2.5])
     y = np.zeros_like(x)
-    native([pointwise(name, F32, 1, x.size)], x, y)
+    native([pointwise(vmath.AVAILABLE[name, F32], F32, 1, x.size)], x, y)
     np.testing.assert_allclose(y, MEANING[name](x.astype(np.float64)), rtol=1e-6)
 
 
