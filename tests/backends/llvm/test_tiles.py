@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
 from inspect import signature
 
 import numpy as np
 import pytest
 from heddle.backends.llvm.choices import Choices
+from heddle.backends.llvm.host import Host
 from heddle.backends.llvm.measuring import prepared
 from heddle.backends.llvm.strategy import Kernels
 from heddle.core.codegen import target as targets
-from heddle.core.codegen.kernels import conv, gemm, tiled
+from heddle.core.codegen import trial
+from heddle.core.codegen.kernels import conv, gemm, played, tiled
 from heddle.core.codegen.kernels.image import Image, Window
+from heddle.core.codegen.kernels.played import bytes_dot, pairs_dot
 from heddle.core.codegen.region import compile_region, program
-from heddle.core.codegen.values import I8
+from heddle.core.codegen.values import I8, constant
 from heddle.core.errors import ArtifactError
 from heddle.core.runtime import cpu
 from heddle.core.runtime.host import HostDevice
@@ -112,3 +117,49 @@ def test_other_machines_refuse_the_code(net):
     assert str(error.value) == (
         f"host: the code needs {lacking}, which this processor lacks; compile it on this machine or for an older one"
     )
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """This machine, with tiles played by vectors, and nothing known of them yet."""
+    made = replace(targets.host(), played=True)
+    monkeypatch.setattr(targets, "host", lambda: made)
+    trial.trusted.cache_clear()
+    yield made
+    trial.trusted.cache_clear()
+
+
+def test_tiles_that_multiply_rightly_are_trusted(machine, recwarn):
+    assert Host().target == machine
+    assert not recwarn
+
+
+def _unsigned(f, total, a, b, signed=False):
+    return bytes_dot(f, total, a, b)
+
+
+def _first_half(f, total, a, b, fused=True):
+    return pairs_dot(f, total, f.binary("shl", a, constant(16, a.type)), b, fused)
+
+
+FAULTS = {
+    "bytes_dot": (_unsigned, "s8s8"),
+    "pairs_dot": (_first_half, "bf16"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_tiles_that_multiply_wrongly_give_way_to_vectors(machine, monkeypatch, fault):
+    broken, kind = FAULTS[fault]
+    monkeypatch.setattr(played, fault, broken)
+    with pytest.warns(trial.TileWarning) as told:
+        target = Host().target
+    assert [str(each.message) for each in told] == [
+        f"host: matrix tiles of this processor ({machine.cpu}) give wrong products of {kind}; "
+        "vectors are used instead, which is slower: please report it"
+    ]
+    assert not target.tiles_of_bytes
+    assert not target.tiles_of_bf16
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Host().target == target
