@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 import heddle
 from heddle.core.errors import GraphError, HeddleError, ModelError, RefusedError
 from heddle.core.frontend.export import export_model
-from heddle.core.plugin import Backend
+from heddle.core.plugin import Backend, get_backend
 from heddle.core.runtime.device import Device
 from heddle.partition import Plan
 from heddle.testing.cases import Case
@@ -40,11 +40,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class Subject:
-    """A backend under examination, the devices to run it on (as for `heddle.compile`), and the patience with it."""
+    """A backend under examination, the devices to run it on (as for `heddle.compile`), and the patience with it.
+
+    The host, which takes what the backend leaves, is opened once for all cases.
+    """
 
     backend: Backend
     devices: Mapping[str, Device | Mapping[str, Any]] = field(default_factory=dict)
     timeout: float = 20.0
+    host: Backend = field(default_factory=lambda: get_backend("host"))
 
 
 @dataclass(frozen=True)
@@ -105,8 +109,8 @@ def _of_the_host(subject: Subject, case: Case) -> bool:
         return True
 
 
-def _backends(subject: Subject) -> list[str | Backend]:
-    return [subject.backend, "host"]
+def _backends(subject: Subject) -> list[Backend]:
+    return [subject.backend, subject.host]
 
 
 def _compiled(subject: Subject, case: Case, devices: Mapping[str, Any] | None = None) -> heddle.Executable:
@@ -164,11 +168,19 @@ def _threads(subject: Subject, case: Case, executable: heddle.Executable) -> Fin
                     return wrong
         return ""
 
-    with ThreadPoolExecutor(len(prepared)) as pool:
+    def told(number: int) -> str:
         try:
-            wrong = next(filter(None, pool.map(work, range(len(prepared)))), "")
-        except (HeddleError, threading.BrokenBarrierError) as error:
-            wrong = str(error)
+            return work(number)
+        except threading.BrokenBarrierError:
+            return ""  # whoever broke it says why
+        except Exception as error:
+            barrier.abort()  # or the others would wait for ever
+            if isinstance(error, HeddleError):
+                return str(error)
+            raise
+
+    with ThreadPoolExecutor(len(prepared)) as pool:
+        wrong = next(filter(None, pool.map(told, range(len(prepared)))), "")
     for device in shared.values():
         device.close()
     return Finding("threads", f"four threads at once: {wrong}") if wrong else None

@@ -39,7 +39,7 @@ BEYOND = 20
 class Kit:
     """How a backend is examined: how many accepted cases of each pattern, from which seed, where models are written.
 
-    `shrinking` is the most seconds that are spent on making a failing case smaller.
+    `shrinking` is about how many seconds may be spent on making a failing case smaller; at 0 it stays as it was drawn.
     """
 
     cases: int = LEAST
@@ -109,10 +109,9 @@ class Kit:
 
     def _beyond(self, subject: Subject, pattern: Pattern, limit: Limit) -> tuple[Beyond, Case | None, Finding | None]:
         """Cases that break one limit: the backend leaves them or is right; of a limit on element types, each once."""
-        wanted = -(-self.cases // BEYOND)
-        by_type = isinstance(limit, Condition) and isinstance(limit.term, Quantity) and limit.term.kind == "dtype"
-        if by_type:
-            wanted = max(wanted, len(set(DTYPES)))
+        operand, missing = _types_beyond(limit)
+        by_type = bool(missing)
+        wanted = max(-(-self.cases // BEYOND), len(missing))
         tried: set[tuple[str, ...]] = set()
         left = right = 0
         for number in range(1, wanted * EFFORT + 1):
@@ -120,16 +119,17 @@ class Kit:
                 case = self.case(pattern, number, limit)
             except ImpossibleError:
                 continue
-            types = tuple(str(value.tensor.dtype) for value in case.graph.inputs)
-            if by_type and types in tried:
+            types = {value.name: str(value.tensor.dtype) for value in case.graph.inputs}
+            if by_type and tuple(types.values()) in tried:
                 continue
-            tried.add(types)
+            tried.add(tuple(types.values()))
             outcome = examine(subject, case)
             if outcome.finding is not None:
                 return Beyond(str(limit), left, right), case, outcome.finding
             right += outcome.accepted
             left += not outcome.accepted
-            if left + right == wanted:
+            missing -= {types.get(operand, "")}
+            if left + right == wanted or (by_type and not missing):
                 break
         return Beyond(str(limit), left, right), None, None
 
@@ -144,6 +144,8 @@ class Kit:
 
     def shrunk(self, subject: Subject, case: Case, finding: Finding) -> tuple[Case, Finding]:
         """The smallest case that fails in the same way, found by hypothesis, and how it fails."""
+        if not self.shrinking:
+            return case, finding
         from hypothesis import HealthCheck, Phase, find, settings  # only who has a failing case needs it
         from hypothesis import strategies as st
         from hypothesis.errors import Flaky, NoSuchExample, UnsatisfiedAssumption
@@ -191,6 +193,13 @@ class Kit:
         path = self.folder / f"{name}.onnx"
         onnx.save(export_model(case.graph), path)
         return str(path)
+
+
+def _types_beyond(limit: Limit) -> tuple[str, frozenset[str]]:
+    """The operand whose element type a limit speaks of, and the types that it excludes; nothing of any other limit."""
+    if isinstance(limit, Condition) and isinstance(limit.term, Quantity) and limit.term.kind == "dtype":
+        return limit.term.of, frozenset(name for name in DTYPES if not limit.predicate.holds(name))
+    return "", frozenset()
 
 
 def _elements(case: Case) -> int:

@@ -25,13 +25,19 @@ class Watching(Device):
         """How many things the device itself keeps hold of."""
         return sum(len(kept) for kept in vars(self.inner).values() if isinstance(kept, list | dict | set))
 
+    def _alive(self) -> int:
+        """How many of the programs that were loaded have not gone."""
+        return sum(reference() is not None for reference in self.programs)
+
     def held(self) -> str:
         """What is held that should have been given back, in words; asked after each of several equal uses.
 
         What the device keeps after its first use (a cache) is its own; more after a second is a leak.
         """
-        gc.collect()
-        alive = sum(reference() is not None for reference in self.programs)
+        alive = self._alive()
+        if alive:  # perhaps only in a cycle, which is no leak; to collect takes as long as many calls
+            gc.collect()
+            alive = self._alive()
         own = self._own()
         grown = 0 if self.settled is None else own - self.settled
         self.settled = own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 
 import numpy as np
@@ -68,8 +69,14 @@ class FaultyDevice(CallingDevice):
         self.fault = fault
         self.kept = []
         self.scratch = {}
+        self.loading = threading.Lock()
 
     def prepare(self, artifact):
+        if self.fault == "loads one at a time":
+            if not self.loading.acquire(blocking=False):
+                raise RuntimeError("another program is being loaded")
+            time.sleep(0.2)
+            self.loading.release()
         return json.loads(artifact.code), artifact.constants
 
     def call(self, made, inputs, outputs):

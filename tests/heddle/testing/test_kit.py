@@ -60,6 +60,12 @@ def test_a_faulty_device_is_caught(fault, pattern, kind):
     assert scores(fault, patterns=patterns)[pattern].finding.kind == kind
 
 
+def test_threads_do_not_wait_for_one_that_failed():
+    finding = scores("loads one at a time", patterns=(faulty.sub,), shrinking=0)["sub"].finding
+    assert finding.kind == "threads"
+    assert "another program is being loaded" in finding.what
+
+
 @pytest.mark.parametrize(("fault", "kind"), [("refuses to compile", "claim"), ("unrepeatable", "random")])
 def test_a_faulty_compiler_is_caught(fault, kind):
     assert scores(compiler=fault, patterns=(faulty.conv,))["conv"].finding.kind == kind
@@ -119,6 +125,11 @@ def test_the_failing_case_is_small_and_saved(tmp_path):
     assert node.op_type == "Conv"
     elements = [np.prod([d.dim_value for d in i.type.tensor_type.shape.dim]) for i in model.graph.input]
     assert sum(elements) <= 64
+
+
+def test_without_time_for_shrinking_the_case_is_as_it_was_drawn():
+    score = scores("swapped", patterns=(faulty.sub,), shrinking=0)["sub"]
+    assert score.case == str(Kit().case(faulty.sub, score.drawn))
 
 
 def test_cases_are_the_same_from_the_same_seed():
