@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from heddle.backends.vta.convolution import Tiling
-from heddle.core.codegen import cache as objects
+from heddle.core import cache as objects
 from heddle.core.plugin.recall import source_digest
 from heddle.hw.vta.config import Config
 

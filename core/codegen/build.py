@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import llvmlite.binding as llvm
-from heddle.core.codegen import cache as objects
+from heddle.core import cache as objects
 from heddle.core.codegen.elf import link, read, undefined
 from heddle.core.codegen.library import library
 from heddle.core.codegen.llvm import Function, module

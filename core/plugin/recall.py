@@ -13,7 +13,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import numpy as np
-from heddle.core.codegen import cache as objects
+from heddle.core import cache as objects
 from heddle.core.errors import ArtifactError
 from heddle.core.plugin.backend import Backend, Region
 from heddle.core.runtime.artifact import Artifact, Port

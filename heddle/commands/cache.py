@@ -8,7 +8,7 @@ import typer
 
 from heddle.commands.arguments import AsJson
 from heddle.commands.display import OUT, print_json, print_table, size
-from heddle.core.codegen import cache
+from heddle.core import cache
 
 app = typer.Typer(no_args_is_help=True, help="Show and clean the cache of compiled objects.")
 

@@ -8,7 +8,7 @@ from functools import cache
 import llvmlite.binding as llvm
 from heddle.backends.cudnn.kernels.code import TRIPLE, KernelFunction, device_function
 from heddle.backends.cudnn.kernels.grid import Grid
-from heddle.core.codegen import cache as objects
+from heddle.core import cache as objects
 from heddle.core.codegen.build import optimized
 from heddle.core.codegen.llvm import module
 from heddle.core.codegen.target import Target

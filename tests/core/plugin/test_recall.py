@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from heddle.core.codegen import cache
+from heddle.core import cache
 from heddle.core.ir import Graph
 from heddle.core.plugin import Backend, Region, compile_region, recall
 from heddle.core.runtime.artifact import Artifact

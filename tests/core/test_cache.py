@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from heddle.core.codegen import cache
+from heddle.core import cache
 from heddle.core.codegen.build import Unit, object_of
 from heddle.core.codegen.target import x86_64
 
@@ -63,7 +63,7 @@ def test_equal_text_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 WRITER = """
-from heddle.core.codegen import cache
+from heddle.core import cache
 for i in range(200):
     cache.store(f"{i % 50:04}", bytes([NUMBER]) * 1000)
     found = cache.fetch(f"{(i * 7) % 50:04}")
