@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 from heddle.backends.onednn.eltwise import eltwise
 from heddle.backends.onednn.quantization import Multiplier
@@ -101,12 +103,21 @@ def _fuses(graph: Graph, multiplier: Multiplier, chain: Chain, node: Node) -> bo
     if node.op in ("Sub", "Div") and node.operands[0] != value:
         return False
     (other,) = (operand for operand in node.operands if operand != value)
-    return bool(other.shape) and _spreads(other.shape, value.shape)
+    return bool(other.shape) and _spreads(other.shape, value.shape, flat=_is_flat(chain.first))
 
 
-def _spreads(other: tuple[int, ...], whole: tuple[int, ...]) -> bool:
+def _is_flat(head: Node) -> bool:
+    """Whether a head is a product by one matrix, of all rows as one axis."""
+    return head.op in ("MatMul", "Gemm") and len(head.operands[1].shape) == 2
+
+
+def _spreads(other: tuple[int, ...], whole: tuple[int, ...], flat: bool) -> bool:
     """Whether an operand's shape is one that the library fuses well: whole, along one axis, or one number."""
     other = (1,) * (len(whole) - len(other)) + other
-    return other == whole or (
-        all(o in (1, w) for o, w in zip(other, whole, strict=True)) and sum(o != 1 for o in other) <= 1
-    )
+    if other == whole:
+        return True
+    along = [axis for axis, size in enumerate(other) if size != 1]
+    if any(other[axis] != whole[axis] for axis in along) or len(along) > 1:
+        return False
+    # An axis of several that are one in the product can only be all of it.
+    return not flat or all(axis == len(whole) - 1 or whole[axis] == prod(whole[:-1]) for axis in along)

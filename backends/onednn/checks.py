@@ -99,12 +99,14 @@ def all_real(match: Match) -> str | None:
 
 
 def per_tensor(match: Match) -> str | None:
-    """One scale, unless a constant is dequantized."""
+    """One scale, and words as they are, unless a constant is dequantized."""
     scale, zero = match.array("scale"), match.array("zero_point")
+    if match.array("x") is not None:
+        return None
     if scale is None or scale.size != 1 or (zero is not None and zero.size != 1):
-        if main(match).op == "DequantizeLinear" and match.array("x") is not None:
-            return None
         return "scale has several values, takes one: only constants are scaled per channel"
+    if match["x"].dtype == np.int32 and zero is not None and zero.any():
+        return f"zero_point is {int(zero.reshape(()))}, takes 0 of int32: the difference may have 33 bits"
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -80,13 +81,13 @@ def gemm(x: Any, w: Any, c: Any) -> Any:
 # -- element by element --------------------------------------------------------------------------------------------
 
 
-def _of_one(name: str, op: str, where: Check = known, **attributes: Any) -> Pattern:
+def _of_one(name: str, op: str, where: Check = known, more: Sequence[Condition] = ()) -> Pattern:
     """An operator of one operand."""
 
     def single(x: Any) -> Any:
-        return getattr(ops, op)(x, label="node", **attributes)
+        return getattr(ops, op)(x, label="node")
 
-    return pattern(name, conditions=real("x"), where=where)(single)
+    return pattern(name, conditions=[*real("x"), *more], where=where)(single)
 
 
 def _of_two(op: str) -> Pattern:
@@ -199,8 +200,8 @@ def _view(name: str, op: str, *operands: str, optional: bool = False) -> Pattern
 
 
 ELTWISE = (
-    "Relu", "Sigmoid", "Tanh", "Elu", "Abs", "Sqrt", "Exp", "LeakyRelu", "Gelu", "HardSigmoid", "HardSwish",
-    "Softplus", "Mish", "Neg",
+    "Relu", "Sigmoid", "Tanh", "Elu", "Abs", "Sqrt", "Exp", "Gelu", "HardSigmoid", "HardSwish", "Softplus", "Mish",
+    "Neg",
 )  # fmt: skip
 """Not Log: the library takes denormal numbers for the least normal one."""
 BINARY = ("Add", "Sub", "Mul", "Div", "Max", "Min")
@@ -214,12 +215,15 @@ MAX_POOL = pattern(
     where=both(windows_fit),
 )(lambda x: ops.MaxPool(x, label="node", storage_order=0))
 
+LEAKY_RELU = _of_one("leakyrelu", "LeakyRelu", more=[attr("node", "alpha").differs(0.0)])
+"""By zero the library does not multiply: infinity would leave as zero."""
+
 REAL_PATTERNS: tuple[Pattern, ...] = (
     gelu_by_erf,
     convolution, deconvolution, matmul, gemm, MAX_POOL,
     _of_one("average_pool", "AveragePool", both(windows_fit, averages_fit)),
     _of_one("global_average_pool", "GlobalAveragePool"), _of_one("global_max_pool", "GlobalMaxPool"),
-    clip, *(_of_one(op.lower(), op) for op in ELTWISE), *(_of_two(op) for op in BINARY), sum_of_all,
+    clip, *(_of_one(op.lower(), op) for op in ELTWISE), LEAKY_RELU, *(_of_two(op) for op in BINARY), sum_of_all,
     layer_norm, batch_norm, _of_one("softmax", "Softmax"), _of_one("log_softmax", "LogSoftmax"),
     *(_reduction(op) for op in REDUCTIONS), concat,
     *(_resize(mode, by) for mode in _PLACES for by in ("scales", "sizes")),

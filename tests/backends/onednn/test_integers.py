@@ -169,3 +169,14 @@ def test_without_exactness_integers_are_multiplied_as_such() -> None:
     made = model(nodes, inputs, held)
     assert kinds(made) == kinds(made, exact=False) == ["matmul"]
     compare_integers(made, inputs, exact=False)
+
+
+def test_words_with_a_zero_point_are_refused() -> None:
+    """Differences of 32-bit integers may have 33 bits, which the library does not wrap as the operator does."""
+    inputs = {"x": np.array([-(2**31), 5], np.int32)}
+    node = helper.make_node("DequantizeLinear", ["x", "s", "z"], ["y"])
+    made = model([node], inputs, {"s": np.float32(0.5), "z": np.int32(56)})
+    plan = heddle.plan(made, ["onednn", "host"])
+    assert [region.backend for region in plan.regions] == ["host"]
+    reasons = [str(refusal) for refusal in plan.refusals if "33 bits" in str(refusal)]
+    assert reasons
