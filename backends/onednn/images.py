@@ -17,6 +17,14 @@ FLAT = 3
 """A convolution into blocks reads so many channels plane by plane, as the library does in a first layer."""
 
 
+COPIED = 96
+"""From this product over this sum of its columns before and after, a product by a matrix is worth copies into blocks.
+
+As a convolution of one element it is up to 1.3 times as fast as the library's products; with 192 columns before and
+after, that is what the copies of operand and result cost.
+"""
+
+
 class Images:
     """Chooses the layout of each convolution's images.
 
@@ -26,11 +34,17 @@ class Images:
 
     def __init__(self, graph: Graph, wide: bool) -> None:
         """`wide` says that the processor has AVX-512."""
+        self._wide = wide
         self._blocks = not wide and not any(node.op == "DequantizeLinear" for node in graph.nodes)
 
     def of(self, node: Node) -> Layout:
         """The layout of what a convolution writes, and of what it reads unless that is `flat`."""
         return in_blocks if self._blocks and node.op == "Conv" and _suits(node) else channels_last
+
+    def in_columns(self, rows: int, inner: int, outer: int) -> bool:
+        """Whether a product of a matrix of so many rows is faster as a convolution over them."""
+        whole = inner % BLOCK == 0 and outer % BLOCK == 0
+        return not self._wide and whole and rows > 1 and inner * outer >= COPIED * (inner + outer)
 
 
 def flat(node: Node) -> bool:

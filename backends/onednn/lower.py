@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ class Lowering:
         self.held: dict[Value, int] = {}
         self.quantized = dequantized(graph)
         self.multiplier = Multiplier(graph, self.quantized, wide)
+        self.columns: dict[Value, int] = {}
         self.copies: dict[tuple[int, tuple[int, ...]], int] = {}
         self.outputs = {value: number for number, value in enumerate(graph.outputs)}
         for number, value in enumerate(graph.inputs):
@@ -68,6 +70,8 @@ class Lowering:
             array = self.array(value)
             if array is not None:
                 self.held[value] = self.constant(array)
+            elif value in self.columns:
+                self._in_rows(value)
             else:
                 self._dequantize(value)
         return self.held[value]
@@ -114,6 +118,29 @@ class Lowering:
         place = Place("output", self.outputs[value]) if direct else None
         self.held[value] = self.add(dims, dtype_name(value.dtype), strides, place)
         return self.held[value]
+
+    # -- values whose columns lie in blocks: images of one line, with rows as pixels and columns as channels -----------
+
+    def in_columns(self, value: Value) -> int:
+        """The tensor of a value so; a copy that later readers share, where nothing has made it so."""
+        if value not in self.columns:
+            dims = _columns(value)
+            self.columns[value] = self.laid(self.view(self.plain(value), dims, channels_last(dims)), in_blocks)
+        return self.columns[value]
+
+    def result_in_columns(self, value: Value) -> int:
+        """A tensor so for a value that a primitive is about to write; who reads it otherwise has it copied."""
+        dims = _columns(value)
+        self.columns[value] = self.add(dims, dtype_name(value.dtype), in_blocks(dims), None)
+        return self.columns[value]
+
+    def _in_rows(self, value: Value) -> None:
+        """Copy such a value row by row."""
+        dims = _columns(value)
+        target = self.view(self.result(value), dims, channels_last(dims))
+        self.run("reorder", {SRC: self.columns[value], DST: target})
+
+    # -- the program -----------------------------------------------------------------------------------------------
 
     def join(self, parts: Sequence[int], whole: int) -> bool:
         """Have tensors be made where they lie one after the other inside another; False where that cannot be.
@@ -174,16 +201,23 @@ class Lowering:
         return {"scales": scales, "zero_points": zeros}
 
 
-def fused(lowering: Lowering, chain: Chain, after: Sequence[Node], layout: Layout | None) -> tuple[Post, ...]:
-    """The post-operations of a chain; operands are laid out as the result will be."""
+def _columns(value: Value) -> tuple[int, ...]:
+    *rows, columns = value.shape
+    return (1, columns, prod(rows))
+
+
+def fused(
+    lowering: Lowering, chain: Chain, after: Sequence[Node], operand: Callable[[Value, tuple[int, ...]], int]
+) -> tuple[Post, ...]:
+    """The post-operations of a chain; `operand` gives the tensor of what one reads beside a whole of this shape."""
     posts, value = [], chain.first.results[0] if after is chain.after else _before(chain, after)
     for node in after:
         found = eltwise(node, lowering.graph)
         if found is not None:
             posts.append(found)
         else:
-            (other,) = (operand for operand in node.operands if operand != value)
-            posts.append(Post(node.op.lower(), tensor=operand_tensor(lowering, other, value.shape, layout)))
+            (other,) = (one for one in node.operands if one != value)
+            posts.append(Post(node.op.lower(), tensor=operand(other, value.shape)))
         value = node.results[0]
     return tuple(posts)
 
@@ -195,12 +229,12 @@ def _before(chain: Chain, after: Sequence[Node]) -> Value:
     return nodes[at - 1].results[0]
 
 
-def operand_tensor(lowering: Lowering, other: Value, whole: tuple[int, ...], layout: Layout | None) -> int:
-    """The tensor of a broadcast operand with as many axes as the whole."""
+def operand_tensor(lowering: Lowering, layout: Layout, other: Value, whole: tuple[int, ...]) -> int:
+    """The tensor of a broadcast operand with as many axes as the whole, which has this layout."""
     tensor = lowering.tensor(other)
     if len(lowering.tensors[tensor].dims) != len(whole):
         dims = (1,) * (len(whole) - len(other.shape)) + tuple(other.shape)
         tensor = lowering.view(lowering.laid(tensor, dense), dims)
     if layout is in_blocks and lowering.tensors[tensor].dims[1:] != tuple(whole[1:]):
         layout = dense  # fewer elements are found by their strides
-    return lowering.laid(tensor, layout or dense)
+    return lowering.laid(tensor, layout)

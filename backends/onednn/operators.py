@@ -60,7 +60,7 @@ def _binary(lowering: Lowering, node: Node) -> None:
     left = lowering.tensor(first)
     layout = lowering.layout(left)
     left = lowering.laid(left, layout)
-    right = operand_tensor(lowering, second, out.shape, layout)
+    right = operand_tensor(lowering, layout, second, out.shape)
     target = lowering.result(out, lowering.tensors[left].strides)
     lowering.run("binary", {SRC: left, SRC_1: right, DST: target}, node.op.lower())
 

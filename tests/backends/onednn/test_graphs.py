@@ -28,6 +28,7 @@ def random_rows(seed: int) -> tuple[onnx.ModelProto, Arrays]:
     """A few operators at random over rows of tokens, as transformers have them."""
     rng = np.random.default_rng([seed, 1])
     batch, rows, width = (int(rng.integers(1, high)) for high in (3, 9, 24))
+    width = int(rng.choice([width, width, 192]))
     inputs = {"x": normal(batch, rows, width, seed=seed)}
     nodes, held, values = [], {"to": np.array([0, 0, -1], np.int64)}, ["x"]
     for number in range(int(rng.integers(3, 10))):

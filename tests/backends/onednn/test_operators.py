@@ -13,6 +13,7 @@ from heddle.backends.onednn.library import DST
 from heddle.core.codegen.target import host
 from onnx import helper
 
+import heddle
 from tests.backends.graphs import Arrays, model, normal
 from tests.backends.onednn.comparing import compare, kinds, needs_library, program
 
@@ -98,6 +99,69 @@ def test_products(x: tuple[int, ...], w: tuple[int, ...], constant: bool) -> Non
     compare(model([*nodes, helper.make_node("Relu", ["q"], ["y"])], inputs, held), inputs)
 
 
+@pytest.mark.parametrize(
+    "other", [(3, 1), (2, 1, 1), (1, 3, 1), (2, 3, 1), (1, 3, 8), (2, 3, 8), (8,), (1, 1, 8), (1,)]
+)
+@pytest.mark.parametrize("op", ["Add", "Mul", "Sub"])
+def test_operands_along_each_axis_of_a_product(other: tuple[int, ...], op: str) -> None:
+    """The rows of all leading axes are one axis in the library: what follows one of those cannot be part of it."""
+    inputs, held = {"x": normal(2, 3, 8), "z": normal(*other)}, {"w": normal(8, 8)}
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["p"]), helper.make_node(op, ["p", "z"], ["y"])]
+    compare(model(nodes, inputs, held), inputs)
+
+
+@pytest.mark.parametrize("number", [(), (1,), (1, 1)])
+def test_a_number_added_to_a_product_of_one_column(number: tuple[int, ...]) -> None:
+    inputs, held = {"x": normal(5, 4)}, {"w": normal(4, 1), "n": np.full(number, 3, np.float32)}
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["p"]), helper.make_node("Add", ["p", "n"], ["y"])]
+    compare(model(nodes, inputs, held), inputs)
+
+
+def feed_forward(rows: tuple[int, ...] = (2, 5), width: int = 192, inner: int = 256) -> tuple[onnx.ModelProto, Arrays]:
+    """Two products that follow each other, a sum with what they began with, and readers that want rows."""
+    inputs = {"x": normal(*rows, width), "k": normal(width)}
+    scale = np.float32(1 / np.sqrt(width))
+    held = {
+        "up": normal(width, inner) * scale, "bias": normal(inner), "down": normal(inner, width, seed=1) * scale,
+        "s": normal(width), "other": normal(width, width, seed=2) * scale,
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("MatMul", ["x", "up"], ["u"]), helper.make_node("Add", ["bias", "u"], ["a"]),
+        helper.make_node("Relu", ["a"], ["g"]), helper.make_node("MatMul", ["g", "down"], ["d"]),
+        helper.make_node("Mul", ["d", "k"], ["m"]), helper.make_node("Add", ["x", "m"], ["r"]),
+        helper.make_node("LayerNormalization", ["r", "s"], ["n"]),
+        helper.make_node("MatMul", ["x", "other"], ["o"]), helper.make_node("Sub", ["o", "n"], ["t"]),
+        helper.make_node("Softmax", ["t"], ["y"]),
+    ]  # fmt: skip
+    return model(nodes, inputs, held, ("y", "r")), inputs
+
+
+@pytest.mark.skipif(host().has("avx512f"), reason="with AVX-512 products are products")
+def test_products_lie_in_columns_between_each_other() -> None:
+    """A copy of what three of them read, none between two; one each for a reader that wants rows, and for an output."""
+    made, inputs = feed_forward()
+    assert blocks(made) == {"convolution": 3, "reorder": 2}
+    assert Counter(kinds(made))["reorder"] == 4
+    compare(made, inputs)
+
+
+@pytest.mark.parametrize("rows", [(7,), (1, 1), (1, 9), (3, 2, 2)])
+@pytest.mark.parametrize(("width", "inner"), [(192, 192), (200, 193), (64, 64)])
+def test_products_of_any_size_follow_each_other(rows: tuple[int, ...], width: int, inner: int) -> None:
+    compare(*feed_forward(rows, width, inner))
+
+
+@pytest.mark.parametrize("turned", [0, 1])
+@pytest.mark.parametrize("c", [(192,), (1, 192), (9, 1), (9, 192), (1,), None])
+@pytest.mark.parametrize("computed", [False, True])
+def test_gemm_over_columns(turned: int, c: tuple[int, ...] | None, computed: bool) -> None:
+    inputs, held = {"x": normal(9, 256)}, {"w": normal(192, 256) if turned else normal(256, 192)}
+    if c is not None:
+        (inputs if computed else held)["c"] = normal(*c)
+    nodes = [helper.make_node("Gemm", ["x", "w", *([] if c is None else ["c"])], ["g"], transB=turned)]
+    compare(model([*nodes, helper.make_node("Sigmoid", ["g"], ["y"])], inputs, held), inputs)
+
+
 @pytest.mark.parametrize("turned", [(0, 0), (0, 1), (1, 0), (1, 1)])
 @pytest.mark.parametrize("c", [(5,), (3, 1), (3, 5), (1,), None])
 def test_gemm(turned: tuple[int, int], c: tuple[int, ...] | None) -> None:
@@ -105,6 +169,13 @@ def test_gemm(turned: tuple[int, int], c: tuple[int, ...] | None) -> None:
     held = {"w": normal(5, 4) if turned[1] else normal(4, 5)} | ({} if c is None else {"c": normal(*c)})
     node = helper.make_node("Gemm", ["x", *held], ["y"], transA=turned[0], transB=turned[1])
     compare(model([node], inputs, held), inputs)
+
+
+def test_a_leaky_rectifier_that_leaks_nothing_is_refused() -> None:
+    """Zero times infinity is no number, which the library does not compute."""
+    inputs = {"x": normal(2, 3)}
+    plan = heddle.plan(model([helper.make_node("LeakyRelu", ["x"], ["y"], alpha=0.0)], inputs, {}), ["onednn", "host"])
+    assert [region.backend for region in plan.regions] == ["host"]
 
 
 def test_gemm_of_a_computed_bias_in_a_row() -> None:
