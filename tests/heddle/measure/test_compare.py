@@ -15,7 +15,7 @@ from heddle.core.ir import parse
 from heddle.measure import report
 from heddle.measure.compare import Comparison, Work, compare, difference, geometric_mean, work_of
 from heddle.measure.peers import PEERS, chosen_peers
-from heddle.measure.timing import interleaved, pin
+from heddle.measure.timing import pin
 
 MNIST = Path(__file__).parents[2] / "models" / "mnist.onnx"
 FAST = Comparison("a<b", Work(2_000_000, 0), {"heddle": 0.001, "p": 0.002, "q": 0.0005}, 0.5, {"p": 1e-6, "q": 0.0})
@@ -50,12 +50,6 @@ def test_the_difference_is_relative_to_the_greatest_magnitude():
     assert difference([a], [b]) == 0.5 / 8
     assert difference([a, a], [a, a]) == 0
     assert difference([np.uint8([0])], [np.uint8([255])]) == 1
-
-
-def test_each_runtime_has_its_turn_in_each_round():
-    order: list[str] = []
-    interleaved({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 2, 0.0)
-    assert order == ["a", "a", "b", "b", "a", "b", "a", "b"]
 
 
 def test_rows_ratios_and_means():

@@ -18,7 +18,9 @@ from heddle.core.errors import BackendError
 from heddle.core.plugin.tuning import read_choices, read_records
 
 import heddle
-from heddle.tune import Chosen, Tuning, revert, settle, tune
+from heddle.measure.timing import SAME, Ratio
+from heddle.settling import settle
+from heddle.tune import Chosen, Tuning, tune
 
 MNIST = Path(__file__).parents[2] / "models" / "mnist.onnx"
 PLUGIN = Path(__file__).with_name("tunable.py")
@@ -89,7 +91,7 @@ def test_any_backend_can_be_tuned_and_a_second_run_measures_nothing(toy):
     records, log = toy
     first = tune(MNIST, records, ["tunable"])
     (chosen,) = first.chosen
-    assert (chosen.choice, chosen.ratio) == ({"tile": 4}, 0.25)
+    assert (chosen.choice, chosen.ratio) == ({"tile": 4}, Ratio(0.25, 0.25, 0.25))
     assert first.measured > 3
     assert read_choices(records, "tunable") == {"only": {"tile": 4}}
     # What ends its process or is refused is left out, and spoils nothing else.
@@ -98,26 +100,48 @@ def test_any_backend_can_be_tuned_and_a_second_run_measures_nothing(toy):
     before = log.read_text()
     again = tune(MNIST, records, ["tunable"])
     assert (again.measured, again.chosen, log.read_text()) == (0, first.chosen, before)
-    reverted = revert(again.chosen[0], records)
-    assert (reverted.choice, reverted.ratio) == ({"tile": 1}, 1.0)
-    assert read_choices(records, "tunable") == {"only": {"tile": 1}}
+
+
+def gain(median: float) -> Ratio:
+    return Ratio(median, median - 0.02, median + 0.02)
 
 
 @pytest.mark.parametrize(
-    ("costs", "left"), [([0.9], [0.5, 0.6, 0.7]), ([1.1, 0.9], [0.5, 1.0, 1.0]), ([1.1, 1.2, 1.0], [1.0, 1.0, 1.0])]
+    ("costs", "left"),
+    [
+        ([0.9], [0.5, 0.6, 0.7]),
+        ([0.99, 0.9], [0.5, None, None]),
+        ([1.1, 1.2], [None, None, None]),
+    ],
 )
-def test_what_does_not_help_the_whole_model_goes_back(toy, costs, left):
+def test_what_is_no_established_gain_for_the_whole_model_goes_back(toy, costs, left):
     records, _ = toy
     (found,) = tune(MNIST, records, ["tunable"]).chosen
     problems = [replace(found.problem, key=f"p{i}") for i in range(3)]
-    chosen = tuple(Chosen("tunable", p, {"tile": 4}, r) for p, r in zip(problems, (0.5, 0.6, 0.7), strict=True))
+    chosen = tuple(Chosen("tunable", p, {"tile": 4}, gain(r)) for p, r in zip(problems, (0.5, 0.6, 0.7), strict=True))
     measured = iter(costs)
-    settled, ratio = settle(Tuning(chosen, 3, 0), records, lambda _: next(measured))
-    assert [c.ratio for c in settled.chosen] == left
-    assert [c.choice["tile"] for c in settled.chosen] == [4 if r < 1 else 1 for r in left]
-    assert ratio == costs[-1]
+    settled, worth = settle(Tuning(chosen, 3, 0), records, lambda: gain(next(measured)))
+    assert [c.ratio for c in settled.chosen] == [gain(r) if r else SAME for r in left]
+    assert [c.choice["tile"] for c in settled.chosen] == [4 if r else 1 for r in left]
+    assert worth == (gain(costs[-1]) if any(left) else SAME)
     recorded = read_choices(records, "tunable")
-    assert [recorded.get(p.key) for p in problems] == [None if r < 1 else {"tile": 1} for r in left]
+    assert [recorded.get(p.key) for p in problems] == [None if r else {"tile": 1} for r in left]
+    # Another time nothing is measured: neither for the same choices nor for what is left of them.
+    for again in (chosen, settled.chosen):
+        assert settle(Tuning(again, 0, 0), records, lambda: pytest.fail("it is measured again")) == (
+            replace(settled, measured=0),
+            worth,
+        )
+
+
+def test_heavy_problems_are_the_last_to_go_back(toy):
+    records, _ = toy
+    (found,) = tune(MNIST, records, ["tunable"]).chosen
+    heavy, light = (replace(found.problem, key=key, weight=w) for key, w in (("heavy", 9.0), ("light", 1.0)))
+    chosen = (Chosen("tunable", light, {"tile": 4}, gain(0.5)), Chosen("tunable", heavy, {"tile": 4}, gain(0.8)))
+    measured = iter([gain(1.0), gain(0.9)])
+    settled, _ = settle(Tuning(chosen, 2, 0), records, lambda: next(measured))
+    assert [c.choice for c in settled.chosen] == [{"tile": 1}, {"tile": 4}]
 
 
 def test_a_run_is_resumed_without_measuring_twice(toy):
@@ -160,3 +184,4 @@ def test_the_command_tells_what_it_chose(tmp_path, cli):
     assert told["measured"] == 0
     assert told["open"] >= 2
     assert told["model_ratio"] == 1.0
+    assert told["model_ratio_bounds"] == [1.0, 1.0]
