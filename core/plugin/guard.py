@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from heddle.core.errors import BackendError
 from heddle.core.ir import Graph, Node, Pass, Phase, TensorType, Value, dtype_name, verify
 from heddle.core.pattern import Pattern
 from heddle.core.plugin.backend import Backend, Cost, Region
 from heddle.core.plugin.recall import recalled
-from heddle.core.runtime.artifact import Artifact, Port
+from heddle.core.runtime.artifact import Artifact, Port, Signature
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,17 @@ def _compile(backend: Backend, region: Region) -> Artifact:
         raise _failed(backend, f"compiling region {region.name} failed", error) from error
     where = f"backend {backend.name!r}: the artifact of region {region.name}"
     if not isinstance(artifact, Artifact):
-        raise BackendError(
-            f"{where} is {type(artifact).__name__}, an Artifact is expected; `compile` returns "
-            "Artifact(self.name, device, region.signature, code)"
-        )
+        raise BackendError(f"{where} is {type(artifact).__name__}, an Artifact is expected; {_RETURNS}")
+    for name, kind in _FIELDS.items():
+        if not isinstance(getattr(artifact, name), kind):
+            found = type(getattr(artifact, name)).__name__
+            raise BackendError(f"{where}: its {name} is {found}, {kind.__name__} is expected; {_RETURNS}")
+    for name, array in artifact.constants.items():
+        if not isinstance(array, np.ndarray):
+            raise BackendError(
+                f"{where}: its constant {name!r} is {type(array).__name__}, an array of numpy is expected; "
+                "all else belongs into its code"
+            )
     if artifact.backend != backend.name:
         raise BackendError(f"{where} says that it is of backend {artifact.backend!r}")
     _check_ports(f"{where}: inputs", artifact.signature.inputs, region.body.inputs)
@@ -133,6 +141,10 @@ def _compile(backend: Backend, region: Region) -> Artifact:
     return artifact
 
 
+_FIELDS = {"device": str, "signature": Signature, "constants": Mapping, "workspace": int}
+"""What fields of an artifact must be before anything else is asked of them."""
+
+_RETURNS = "`compile` returns Artifact(self.name, device, region.signature, code)"
 _PASS_ON = "give it region.signature"
 
 

@@ -72,6 +72,21 @@ def test_a_right_artifact_passes(region: Region) -> None:
             "backend 'b': the artifact of region b.0 is NoneType, an Artifact is expected; `compile` returns "
             "Artifact(self.name, device, region.signature, code)",
         ),
+        (
+            replace(RIGHT, device=RIGHT.signature),
+            "backend 'b': the artifact of region b.0: its device is Signature, str is expected; `compile` returns "
+            "Artifact(self.name, device, region.signature, code)",
+        ),
+        (
+            replace(RIGHT, signature=b"code"),
+            "backend 'b': the artifact of region b.0: its signature is bytes, Signature is expected; `compile` returns "
+            "Artifact(self.name, device, region.signature, code)",
+        ),
+        (
+            replace(RIGHT, constants={"w": [1.0]}),
+            "backend 'b': the artifact of region b.0: its constant 'w' is list, an array of numpy is expected; "
+            "all else belongs into its code",
+        ),
         (replace(RIGHT, backend="c"), "backend 'b': the artifact of region b.0 says that it is of backend 'c'"),
         (
             replace(RIGHT, signature=Signature((), RIGHT.signature.outputs)),
