@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from heddle.core.errors import ArtifactError, DeviceError
 from heddle.core.runtime.artifact import Artifact
 from heddle.core.runtime.device import Buffer, Event, Finished
 from heddle.core.runtime.host import HostDevice
+from heddle.core.runtime.promised import deliver, promised
 from numpy.typing import NDArray
 
 
@@ -35,8 +36,8 @@ class CallingDevice(HostDevice):
         return artifact
 
     @abstractmethod
-    def call(self, made: Any, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]]) -> None:
-        """Compute the outputs in place; several threads may be in here at once."""
+    def call(self, made: Any, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]]) -> Any:
+        """Compute the outputs in place, or return them in order; several threads may be in here at once."""
 
     def load(self, artifact: Artifact) -> Prepared:  # type: ignore[override] # other programs than the host's own
         try:
@@ -60,17 +61,11 @@ class CallingDevice(HostDevice):
             array.flags.writeable = False
         try:
             with np.errstate(all="ignore"):  # NaN and infinities are values, as on any device
-                self._called(program.made, inputs, outputs)
+                targets = [promised(array, port) for array, port in zip(outputs, signature.outputs, strict=True)]
+                deliver(self.call(program.made, inputs, targets), signature.outputs, outputs)
         except Exception as error:
             return Finished(DeviceError(f"{program.artifact.device}: {type(error).__name__}: {error}{_advice(error)}"))
         return Finished()
-
-    def _called(self, made: Any, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]]) -> None:
-        """One call; TypeError when its results are returned, where nobody looks for them."""
-        call: Callable[..., Any] = self.call
-        returned = call(made, inputs, outputs)
-        if isinstance(returned, np.ndarray | list | tuple):
-            raise TypeError("its call returns results, which are written in place: outputs[0][...] = y")
 
 
 def _advice(error: Exception) -> str:

@@ -115,15 +115,63 @@ REGION = "region 'mine.0' of backend 'mine' on device 'mine': mine: "
             "ValueError: assignment destination is read-only; inputs and constants belong to the caller, change a copy",
         ),
         (
-            lambda inputs, outputs: np.maximum(inputs[0], 0),
-            "TypeError: its call returns results, which are written in place: outputs[0][...] = y",
+            assign(np.zeros((2, 3), np.int8)),
+            "TypeError: %y is promised as float32[2, 3], and int8[2, 3] is written to it; convert it, y.astype(...)",
+        ),
+        (
+            assign(np.zeros((2, 3), object)),
+            "TypeError: %y is promised as float32[2, 3], and Python objects[2, 3] is written to it; "
+            "convert it, y.astype(...)",
+        ),
+        (
+            lambda inputs, outputs: np.maximum(inputs[0], 0).astype(np.float64),
+            "TypeError: %y is promised as float32[2, 3], and its call returns float64[2, 3] for it",
+        ),
+        (
+            lambda inputs, outputs: np.maximum(inputs[0], 0).astype(object),
+            "TypeError: %y is promised as float32[2, 3], and its call returns Python objects[2, 3] for it",
+        ),
+        (
+            lambda inputs, outputs: np.maximum(inputs[0], 0).T,
+            "TypeError: %y is promised as float32[2, 3], and its call returns float32[3, 2] for it",
+        ),
+        (
+            lambda inputs, outputs: [np.maximum(inputs[0], 0), inputs[0]],
+            "TypeError: its call returns 2 results, 1 are promised: %y",
+        ),
+        (
+            lambda inputs, outputs: [[0.0] * 3] * 2,
+            "TypeError: its call returns 2 results, 1 are promised: %y",
+        ),
+        (
+            lambda inputs, outputs: 0,
+            "TypeError: %y is promised as float32[2, 3], and its call returns no array but int for it",
         ),
         (lambda inputs, outputs: outputs[1], "IndexError: list index out of range"),
     ],
-    ids=["another shape", "a changed input", "a result that is returned", "an error of its own"],
-)
+    ids=[
+        "another shape", "a changed input", "integers for floats", "objects for floats", "another type returned",
+        "objects returned", "another shape returned", "too many", "lists", "a status", "an error of its own",
+    ],
+)  # fmt: skip
 def test_what_a_call_does_wrong(work, message):
     assert told(DeviceError, device=calling(work)) == REGION + message
+    assert score(Mine(), calling(work)).startswith("error: call 1 fails: region ")
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda inputs, outputs: np.maximum(inputs[0], 0),
+        lambda inputs, outputs: (np.asfortranarray(np.maximum(inputs[0], 0)),),
+        lambda inputs, outputs: [np.broadcast_to(np.maximum(inputs[0], 0), inputs[0].shape)],
+        assign(np.maximum(X, 0).astype(np.float64)),
+        assign([[1, 0, 3], [0, 5, 0]]),
+    ],
+    ids=["an array", "by columns", "read-only", "wider floats in place", "a list in place"],
+)
+def test_results_in_many_ways(work):
+    assert run(device=calling(work)).tolist() == np.maximum(X, 0).tolist()
 
 
 @pytest.mark.parametrize(
@@ -251,10 +299,14 @@ def test_an_input_is_changed_behind_numpy():
     )
 
 
-def test_results_of_another_dtype_are_told_by_their_values():
-    """Numbers are converted on their way into the outputs; what is lost by that is a difference."""
+def test_views_and_results_of_outputs_are_plain_arrays():
+    """What is computed from an output is of whatever type numpy says; what is part of it is held to its type."""
 
     def work(inputs, outputs):
-        outputs[0][...] = np.maximum(np.nan_to_num(inputs[0]), 0).astype(np.int8)
+        signs = outputs[0] > 0
+        signs[...] = np.ones(signs.shape)
+        outputs[0][0] = np.ones(3, np.int64)
 
-    assert score(Mine(), calling(work), 30).startswith("result: call 1: output relu: ")
+    assert told(DeviceError, device=calling(work)).endswith(
+        "TypeError: %y is promised as float32[2, 3], and int64[3] is written to it; convert it, y.astype(...)"
+    )
