@@ -119,7 +119,9 @@ def plan(
     graph, stages = job.staged(job.graph(shapes))
     if not stages:
         return job.placed(graph)
-    return outline(stages, prepared, lambda part: None if part.waits else job.within(part.body).planned(part.body))
+    return outline(
+        graph, stages, prepared, lambda part: None if part.waits else job.within(part.body).planned(part.body)
+    )
 
 
 def explain(
@@ -143,7 +145,7 @@ def explain(
         inner = job.within(part.body)
         return inner.explained(inner.planned(part.body))
 
-    return outline(stages, prepared, told)
+    return outline(graph, stages, prepared, told)
 
 
 @dataclass(frozen=True)
@@ -157,9 +159,12 @@ class Made:
 
 @dataclass(eq=False)
 class Decisions:
-    """What is decided while a model is compiled, and later, when parts of it are: its stages, and every plan."""
+    """What is decided while a model is compiled, and later, when parts of it are: every plan, and what they are of.
 
-    stages: tuple[Stage, ...] = ()
+    `staged` is the graph and its stages, of a model that is compiled part by part.
+    """
+
+    staged: tuple[Graph, tuple[Stage, ...]] | None = None
     made: list[Made] = field(default_factory=list)
 
     def explanation(self, backends: Sequence[Backend], demands: Demands | None = None) -> Explanation | Outline:
@@ -172,7 +177,9 @@ class Decisions:
             name: explanation(found, backends, demands.within(found.inline()) if name else demands)
             for name, found in first.items()
         }
-        return outline(self.stages, prepared, lambda part: told.get(part.name)) if self.stages else told[""]
+        if self.staged is None:
+            return told[""]
+        return outline(*self.staged, prepared, lambda part: told.get(part.name))
 
 
 def prepared(graph: Graph) -> Graph:
@@ -261,7 +268,7 @@ class _Job:
         if not stages:
             return self._schedule(graph)
         if self.decisions is not None:
-            self.decisions.stages = stages
+            self.decisions.staged = graph, stages
         self.demands.check(graph, self.backends)
         return Courses(prepared, self._part).course(graph, stages)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from textwrap import indent
 from typing import Any
 
-from heddle.core.ir import Graph, TensorType, Value
+from heddle.core.frontend.export import region_call
+from heddle.core.ir import Graph, Node, TensorType, Value
 from heddle.core.plugin import Region
 from heddle.courses import inner_label
 from heddle.partition import Explanation, Plan
@@ -58,9 +59,14 @@ class StageAccount:
 
 @dataclass(frozen=True)
 class Outline:
-    """The stages of a model in the order in which they run, those of bodies after the turn that they belong to."""
+    """The stages of a model in the order in which they run, those of bodies after the turn that they belong to.
+
+    `calls` is the model with its regions, and the parts that wait, as calls of `functions`, by operator.
+    """
 
     stages: tuple[StageAccount, ...]
+    calls: Graph
+    functions: Mapping[str, Graph]
 
     @property
     def plans(self) -> tuple[Plan, ...]:
@@ -87,21 +93,64 @@ class Outline:
         return {"stages": [stage.to_json() for stage in self.stages]}
 
 
-def outline(stages: Sequence[Stage], prepare: Callable[[Graph], Graph], tell: Tell) -> Outline:
+def outline(graph: Graph, stages: Sequence[Stage], prepare: Callable[[Graph], Graph], tell: Tell) -> Outline:
     """The outline of a graph that is cut into stages; `prepare` is what a body goes through before it is cut."""
+    accounts: list[StageAccount] = []
+    functions: dict[str, Graph] = {}
 
-    def accounts(stages: Sequence[Stage], path: tuple[str, ...], label: str) -> Iterator[StageAccount]:
+    def calls(graph: Graph, stages: Sequence[Stage], path: tuple[str, ...], label: str) -> Graph:
+        nodes: list[Node] = []
+        constants = dict(graph.constants)
         for stage in stages:
             if isinstance(stage, Segment):
-                yield _part(stage, path, label, tell)
+                account = _part(stage, path, label, tell)
+                accounts.append(account)
+                for backend, body in _regions(stage.body, account.known, label + stage.body.name):
+                    call = region_call(backend, body)
+                    nodes.append(call)
+                    functions[call.op] = body
+                    constants |= body.constants
                 continue
             text = f"{stage.op} -> {', '.join(map(str, stage.results))}"
-            yield StageAccount(path, f"the runtime: {text}", (stage.name,) if stage.name else ())
+            accounts.append(StageAccount(path, f"the runtime: {text}", (stage.name,) if stage.name else ()))
+            bodies = {}
             for name, body in stage.graphs.items():
-                inner = inner_label(label, stage, name)
-                yield from accounts(cut(prepare(body)), (*path, f"{name} of {text}"), inner)
+                body = prepare(body)
+                bodies[name] = calls(body, cut(body), (*path, f"{name} of {text}"), inner_label(label, stage, name))
+            nodes.append(replace(stage, attrs={**stage.attrs, **bodies}))
+        return replace(graph, nodes=tuple(nodes), constants=constants)
 
-    return Outline(tuple(accounts(stages, (), "")))
+    made = calls(graph, stages, (), "")
+    return Outline(tuple(accounts), made, functions)
+
+
+def _regions(part: Graph, known: Explanation | Plan | None, name: str) -> Iterator[tuple[str, Graph]]:
+    """The backend and the body of each region of a part, named after it; the whole part, `later`, where it waits.
+
+    What does not cross the part's border has the part's name before its own, since parts are planned one by one.
+    """
+    if known is None:
+        yield "later", replace(part, name=name)
+        return
+    plan = known if isinstance(known, Plan) else known.plan
+    border = {value.name: value for value in (*part.inputs, *part.outputs)}
+
+    def renamed(value: Value) -> Value:
+        return border.get(value.name, Value(f"{name}.{value.name}", value.type))
+
+    for region in plan.regions:
+        body = region.body
+        nodes = tuple(
+            replace(
+                node,
+                inputs=tuple(value and renamed(value) for value in node.inputs),
+                outputs=tuple(value and renamed(value) for value in node.outputs),
+            )
+            for node in body.nodes
+        )
+        inputs, outputs = (tuple(map(renamed, values)) for values in (body.inputs, body.outputs))
+        constants = {renamed(value): array for value, array in body.constants.items()}
+        yield region.backend, Graph(inputs, nodes, outputs, constants, f"{name}.{region.name}")
 
 
 def _part(segment: Segment, path: tuple[str, ...], label: str, tell: Tell) -> StageAccount:

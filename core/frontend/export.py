@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from heddle.core.errors import GraphError
@@ -25,35 +26,38 @@ def export_model(graph: Graph, producer: str = "heddle") -> ModelProto:
 def export_regions(graph: Graph, regions: Sequence[tuple[str, Graph]], producer: str = "heddle") -> ModelProto:
     """A graph that was divided into regions, as a model whose nodes are the regions: for viewers.
 
-    `regions` are the name of the backend and the body of each, in order. Each is a function of the domain of its
-    backend, `heddle.vta`, whose body is the region's; its weights are passed to it.
+    `regions` are the name of the backend and the body of each, in order.
     """
-    constants = dict(graph.constants)
-    functions, nodes = [], []
-    for backend, body in regions:
-        constants |= body.constants
-        domain, name = f"heddle.{backend}", body.name.replace(".", "_")
+    made = [region_call(backend, body) for backend, body in regions]
+    constants = {value: array for _, body in regions for value, array in body.constants.items()}
+    calls = replace(graph, nodes=tuple(made), constants={**graph.constants, **constants})
+    return export_calls(calls, {node.op: body for node, (_, body) in zip(made, regions, strict=True)}, producer)
+
+
+def region_call(backend: str, body: Graph, name: str = "") -> Node:
+    """The node that calls a region: its operator is of the domain of its backend, `heddle.vta`; weights are passed."""
+    name = name or body.name
+    return Node(f"heddle.{backend}.{name.replace('.', '_')}", (*body.inputs, *body.constants), body.outputs, name=name)
+
+
+def export_calls(graph: Graph, functions: Mapping[str, Graph], producer: str = "heddle") -> ModelProto:
+    """A graph of which some nodes are calls, as a model; `functions` are the bodies by the operators of these nodes."""
+    made = []
+    for op, body in functions.items():
+        domain, _, name = op.rpartition(".")
         reads = [value.name for value in (*body.inputs, *body.constants)]
         gives = [value.name for value in body.outputs]
         inner = [node_proto(node) for node in body.nodes]
-        functions.append(helper.make_function(domain, name, reads, gives, inner, _imports(body)))
-        nodes.append(helper.make_node(name, reads, gives, body.name, domain=domain))
-    crossing = {value: None for _, body in regions for value in body.outputs if value not in graph.outputs}
-    proto = helper.make_graph(
-        nodes,
-        graph.name or "graph",
-        [helper.make_value_info(value.name, type_proto(value.type)) for value in graph.inputs],
-        [helper.make_value_info(value.name, type_proto(value.type)) for value in graph.outputs],
-        [tensor_proto(array, value.name) for value, array in constants.items()],
-        value_info=[helper.make_value_info(value.name, type_proto(value.type)) for value in crossing],
-    )
-    imports = _imports(graph) + [helper.make_opsetid(f"heddle.{name}", 1) for name in sorted({b for b, _ in regions})]
-    return helper.make_model(proto, opset_imports=imports, producer_name=producer, functions=functions)
+        made.append(helper.make_function(domain, name, reads, gives, inner, _imports(body)))
+    proto = _Exporter().graph(graph, {})
+    imports = _imports(graph, *functions.values())
+    return helper.make_model(proto, opset_imports=imports, producer_name=producer, functions=made)
 
 
-def _imports(graph: Graph) -> list[OperatorSetIdProto]:
-    """The newest opset of each domain whose operators a graph uses."""
-    domains = sorted({node.op.rpartition(".")[0] for inner in graph.walk() for node in inner.nodes} - {""})
+def _imports(*graphs: Graph) -> list[OperatorSetIdProto]:
+    """The newest opset of each domain whose operators graphs use."""
+    nodes = [node for graph in graphs for inner in graph.walk() for node in inner.nodes]
+    domains = sorted({node.op.rpartition(".")[0] for node in nodes} - {""})
     imports = [helper.make_opsetid("", defs.onnx_opset_version())]
     return imports + [helper.make_opsetid(domain, _domain_version(domain)) for domain in domains]
 
@@ -116,7 +120,7 @@ class _Exporter:
         for name, attr in node.attrs.items():
             if isinstance(attr, Graph):
                 proto.attribute.append(self._body(name, attr, node, captures, names))
-            else:
+            elif name != "captures":  # ONNX has no count: what a body reads from outside has its name there
                 proto.attribute.append(_attribute(name, attr, node))
         return proto
 

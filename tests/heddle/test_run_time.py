@@ -14,6 +14,7 @@ import onnx
 import onnxruntime
 import pytest
 from heddle.core.errors import ArtifactError, InputError
+from heddle.core.frontend.export import export_calls
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -597,3 +598,32 @@ def test_demands_of_one_part(toys):
             text, [toys.Picky(), toys.Reference()], demands=heddle.Demands(exclude=(("nothing", "picky"),)),
             devices=toys.devices(),
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "called"),
+    [
+        (BRANCHES, (np.array(True), np.ones((2, 3), F32)), ["part0_host_0", "If", "part1"]),
+        (BRANCHES, (np.array(False), -np.ones((2, 3), F32)), ["part0_host_0", "If", "part1"]),
+        (GATHERED, (np.array(3), np.ones(2, F32)), ["SequenceEmpty", "Loop", "part0"]),
+        (NESTED, (np.array(3), np.full(2, 2, F32)), ["Loop"]),
+        (SCANNED, (np.ones(2, F32), np.arange(30, dtype=F32).reshape(3, 5, 2)), ["Scan"]),
+        (
+            PARTS,
+            (np.ones((6, 3), F32), np.array([1, 2, 3]), np.array(1), np.array(0)),
+            ["part0", "SequenceAt", "SequenceConstruct", "part1", "part2", "SequenceInsert", "SequenceErase",
+             "SequenceLength", "part3"],
+        ),
+    ],
+    ids=["then", "else", "gathered", "nested", "scanned", "parts"],
+)  # fmt: skip
+def test_parts_and_their_regions_as_functions_of_one_model(text, given, called):
+    """The model that shows what runs where computes what the model does, so nothing of it is left out or mixed up."""
+    outlined = heddle.plan(model(text))
+    shown = export_calls(outlined.calls, outlined.functions)
+    assert [node.op_type for node in shown.graph.node] == called
+    bodies = [
+        body for body in outlined.functions.values() if not body.name.endswith(("part0", "part1", "part2", "part3"))
+    ]
+    assert len(bodies) == len(outlined.regions)
+    agree(list(heddle.compile(shown)(*given).values()), peer(model(text))(*given))
