@@ -11,6 +11,7 @@ from rich.progress import Progress
 import heddle
 from heddle.commands import arguments
 from heddle.commands.display import ERR, OUT, print_json, print_table
+from heddle.commands.run import read_arrays
 from heddle.compiler import open_backends
 from heddle.core.plugin.calibration import Record, write_record
 from heddle.measure.calibrating import Calibration, Effort
@@ -31,6 +32,12 @@ def command(
     pieces: Annotated[
         int, typer.Option(min=0, help="Measure so many nodes and matches by themselves, the heaviest of each model.")
     ] = _DEFAULT.pieces,
+    example: Annotated[
+        Path | None,
+        typer.Option(
+            help="Inputs as .npz for a model that is compiled part by part: each part is measured as they reach it."
+        ),
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The record; in the cache by default.")] = None,
     json: arguments.AsJson = False,
 ) -> None:
@@ -38,16 +45,22 @@ def command(
 
     The plans on the host alone, by order and greedily are measured, pieces of the model, and then the plans by cost
     until one is chosen whose regions are all measured. The record takes the place of the one before; it is read from
-    HEDDLE_CALIBRATION, else from the cache. `heddle explain` shows predictions beside measurements.
+    HEDDLE_CALIBRATION, else from the cache. `heddle explain` shows predictions beside measurements. A model that is
+    compiled part by part is run once, and each part is measured for the shapes and values that come to it first.
 
     Examples:
 
         heddle calibrate model.onnx
 
         heddle calibrate model.onnx other.onnx --backends onednn,host --clock cpu --json
+
+        heddle calibrate loop.onnx --example inputs.npz
     """
     if clock not in CLOCKS:
         raise heddle.HeddleError(f"calibrate: the clock is {clock!r}, it is {' or '.join(map(repr, CLOCKS))}")
+    if example is not None and len(models) > 1:
+        raise heddle.HeddleError(f"calibrate: --example gives the inputs of one model, {len(models)} are named")
+    given = None if example is None else read_arrays(example)
     opened = open_backends(arguments.names(backends), arguments.settings(set_))
     with Progress(console=ERR, transient=True) as bar:
         task = bar.add_task("calibrate", total=None)
@@ -55,7 +68,7 @@ def command(
         calibration = Calibration(opened, effort=effort, tell=lambda what: bar.update(task, description=what))
         calibration.measure_links()
         for model in models:
-            calibration.measure(model.stem, model)
+            calibration.measure(model.stem, model, given)
     record = calibration.record
     path = write_record(record, output)
     if json:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from heddle.alone import Devices, region_alone
-from heddle.compiler import Source, compile, plan
+from heddle.compiler import Decisions, Source, compile, plan
 from heddle.core.errors import HeddleError
+from heddle.core.frontend.export import export_model
 from heddle.core.ir import Graph
 from heddle.core.pattern import Index, subgraph
 from heddle.core.plugin import Backend, Link, Region, estimate
@@ -15,10 +17,11 @@ from heddle.core.plugin.calibration import Record, parts_of, plan_key, region_ke
 from heddle.core.plugin.recall import settle
 from heddle.core.runtime.devices import open_device
 from heddle.core.runtime.executable import Executable
-from heddle.inputs import random_inputs
+from heddle.inputs import gathered, random_inputs
 from heddle.measure.fitting import Mixed, Sample, dispatch_of, refit
 from heddle.measure.links import measured_link
 from heddle.measure.timing import CLOCKS, interleaved
+from heddle.outline import Outline
 from heddle.partition import Demands, Plan
 from heddle.partition.candidates import by_order, everything
 from heddle.partition.units import Unit
@@ -86,10 +89,38 @@ class Calibration:
             if link is not None:
                 self.links[backend.name] = link
 
-    def measure(self, name: str, model: Source) -> None:
-        """All that placement by cost could want to know of one model."""
-        away = Demands(exclude=tuple(("*", backend.name) for backend in self.backends if not backend.takes_all))
-        on_host = _Placed(model, "order", away)
+    def measure(self, name: str, model: Source, example: Mapping[str, Any] | None = None) -> None:
+        """All that placement by cost could want to know of one model.
+
+        One that is compiled part by part is run once on the host alone, with `example` or with inputs that are made up;
+        then each part is measured like a model, for the shapes and values that came to it first.
+        """
+        on_host = _Placed(model, "order", self._away)
+        if isinstance(self._planned(on_host), Plan):
+            self._measure_whole(name, on_host)
+            return
+        for part, graph in self._parts(on_host, example).items():
+            self._measure_whole(f"{name}: {part}", _Placed(export_model(graph), "order", self._away))
+
+    @property
+    def _away(self) -> Demands:
+        """What leaves everything to the backends that take all."""
+        return Demands(exclude=tuple(("*", backend.name) for backend in self.backends if not backend.takes_all))
+
+    def _parts(self, placed: _Placed, example: Mapping[str, Any] | None) -> dict[str, Graph]:
+        """The graph of each part of a model, for the first case that it was compiled for."""
+        decisions = Decisions()
+        with self._compiled(placed, decisions) as executable:
+            executable(
+                **(random_inputs(executable.inputs) if example is None else gathered(executable.inputs, example))
+            )
+        parts: dict[str, Graph] = {}
+        for made in decisions.made:
+            parts.setdefault(made.part, made.plan.inline())
+        return parts
+
+    def _measure_whole(self, name: str, on_host: _Placed) -> None:
+        model = on_host.model
         first = self._measure_plan(name, on_host, None)
         self._measure_pieces(name, first.inline())
         if len(self.backends) == 1:
@@ -106,7 +137,8 @@ class Calibration:
 
     def _measure_plan(self, name: str, placed: _Placed, beside: _Placed | None) -> Plan:
         """Measure those regions of a plan that are not known, and the whole, in turns with another plan's."""
-        made = self._plan(placed)
+        made = self._planned(placed)
+        assert isinstance(made, Plan), "a part is compiled at once"
         keys = [region_key(self._backend(region), region.body) for region in made.regions]
         whole = plan_key([(region.backend, len(region.body.nodes)) for region in made.regions], keys)
         if whole in self.plans:
@@ -145,21 +177,20 @@ class Calibration:
         times = interleaved(functions, self.effort.rounds, self.effort.seconds, self.effort.clock)
         return times["this"] / times["other"], False
 
-    def _compiled(self, placed: _Placed) -> Executable:
+    def _compiled(self, placed: _Placed, decisions: Decisions | None = None) -> Executable:
         with using(self.record):
             return compile(
-                placed.model, self.backends, place=placed.place, demands=placed.demands, devices=self.devices
+                placed.model,
+                self.backends,
+                place=placed.place,
+                demands=placed.demands,
+                devices=self.devices,
+                decisions=decisions,
             )
 
-    def _plan(self, placed: _Placed) -> Plan:
+    def _planned(self, placed: _Placed) -> Plan | Outline:
         with using(self.record):
-            made = plan(placed.model, self.backends, place=placed.place, demands=placed.demands)
-        if not isinstance(made, Plan):
-            raise HeddleError(
-                "calibrate: the model is compiled part by part, since some of it is only known when it runs; only a"
-                " model that is compiled at once is measured"
-            )
-        return made
+            return plan(placed.model, self.backends, place=placed.place, demands=placed.demands)
 
     def _measure_pieces(self, name: str, graph: Graph) -> None:
         """The heaviest nodes and matches, each as a region of its own."""

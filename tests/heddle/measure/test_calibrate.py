@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx.parser
 import pytest
 from heddle.core.plugin import Link, get_backend
 from heddle.core.plugin.calibration import Correction, read_record, using
@@ -134,3 +135,33 @@ def test_calibrations_do_not_outlive_a_copy(record, tmp_path):
         app, ["explain", str(MNIST), "--json"], env={"HEDDLE_CALIBRATION": str(tmp_path / "other.json")}
     )
     assert json.loads(result.output)["plan"]["calibration"] == digest
+
+
+TURNS = """<ir_version: 9, opset_import: ["" : 19]>
+m (int64 n, float[8,8] x) => (float[8,8] y) <bool yes = {1}> {
+    before = Relu(x)
+    y = Loop(n, yes, before)<body = turn (int64 i, bool go, float[8,8] s) => (bool on, float[8,8] t) {
+        p = MatMul(s, x)
+        t = Tanh(p)
+        on = Identity(go)
+    }>
+}"""
+
+
+def test_a_model_that_is_compiled_part_by_part_is_measured_by_its_parts(record, tmp_path):
+    """After it, every region of every part has a measured price, those of the loop's body too."""
+    path, inputs = tmp_path / "turns.onnx", tmp_path / "x.npz"
+    onnx.save(onnx.parser.parse_model(TURNS), path)
+    np.savez(inputs, n=np.array(2), x=np.ones((8, 8), np.float32))
+    asked = ["calibrate", str(path), "--seconds", "0", "--pieces", "2", "--example", str(inputs), "--json"]
+    result = CliRunner().invoke(app, asked)
+    assert result.exit_code == 0, result.output
+    parts = {sample["region"].rpartition(": ")[0] for sample in json.loads(result.output)["samples"]}
+    assert parts == {"turns: part0", "turns: y.body.part0"}
+    outlined = heddle.explain(path, ["host"], place="cost")
+    for stage in outlined.stages:
+        if stage.known is not None:
+            assert [cost.measured is not None for cost in stage.known.plan.cost.regions] == [True]
+    assert sum(stage.known is not None for stage in outlined.stages) == 2
+    twice = CliRunner().invoke(app, ["calibrate", str(path), str(path), "--example", str(inputs)])
+    assert str(twice.exception) == "calibrate: --example gives the inputs of one model, 2 are named"
