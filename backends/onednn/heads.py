@@ -6,7 +6,7 @@ from functools import partial
 
 from heddle.backends.onednn.chains import Chain
 from heddle.backends.onednn.eltwise import eltwise
-from heddle.backends.onednn.factors import bias_of, drain, merged, weights_of
+from heddle.backends.onednn.factors import bias_of, drain, merged, unsigned, weights_of
 from heddle.backends.onednn.images import flat
 from heddle.backends.onednn.layouts import Layout, in_blocks
 from heddle.backends.onednn.library import (
@@ -59,7 +59,7 @@ def _convolution(lowering: Lowering, chain: Chain) -> None:
     elif groups > 1:
         weights = weights.reshape(groups, weights.shape[0] // groups, *weights.shape[1:])
     layout = lowering.images.of(node)
-    source = _image(lowering, node, x if integers is None else integers[0].raw, layout)
+    source = unsigned(lowering, _image(lowering, node, x if integers is None else integers[0].raw, layout), integers)
     after, scaled = drain(lowering, chain, integers)
     packed = lowering.constant(weights)
     post = fused(lowering, chain, after, partial(operand_tensor, lowering, layout))

@@ -9,7 +9,7 @@ from math import prod
 from typing import Any
 
 from heddle.backends.onednn.chains import Chain
-from heddle.backends.onednn.factors import drain, known, merged, weights_of
+from heddle.backends.onednn.factors import drain, known, merged, unsigned, weights_of
 from heddle.backends.onednn.layouts import dense
 from heddle.backends.onednn.library import BIAS, DST, SRC, WEIGHTS
 from heddle.backends.onednn.lower import Lowering, fused, operand_tensor
@@ -91,7 +91,7 @@ def _of_matrices(lowering: Lowering, chain: Chain) -> None:
     flat = len(w.shape) == 2
     rows = prod(node.results[0].shape[:-1])
     whole = (rows, out.shape[-1]) if flat else out.shape
-    source = _left(lowering, node, x if integers is None else integers[0].raw, flat)
+    source = unsigned(lowering, _left(lowering, node, x if integers is None else integers[0].raw, flat), integers)
     more: dict[str, Any] = {}
     constant = known(lowering, w) is not None
     if constant:

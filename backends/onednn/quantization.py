@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from heddle.backends.onednn.ranges import Range, ranges
 from heddle.core.ir import Graph, Node, Value
 from heddle.core.pattern import attribute
 from numpy.typing import NDArray
@@ -18,8 +19,8 @@ VNNI = "avx512vnni"
 
 Without it, it adds two neighbouring products in 16 bits, which saturates, and halves weights that meet signed data.
 """
-LARGEST_PAIR = 128
-"""Two products of unsigned bytes with weights whose magnitudes have this sum stay within 16 bits: 255 * 128 < 2**15."""
+LEAST, MOST = -(2**15), 2**15 - 1
+"""The numbers of 16 bits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +78,7 @@ class Multiplier:
     def __init__(self, graph: Graph, quantized: Mapping[Value, Quantized], wide: bool) -> None:
         """`wide` says that sums are as wide as they must be, or that it does not matter."""
         self.graph, self.quantized, self.wide = graph, quantized, wide
+        self.ranges = ranges(graph)
 
     def operands(self, head: Node) -> tuple[Quantized, Quantized] | None:
         """The integers of a head's data and weights, None where it is computed in real numbers."""
@@ -91,7 +93,7 @@ class Multiplier:
         axis = 0 if head.op == "Conv" else output_axis(head)
         if weights.scale.size != 1 and weights.axis != axis % array.ndim:
             return None
-        return (data, weights) if self.wide or exact(data, array, axis) else None
+        return (data, weights) if self.wide or exact(self.ranges[data.raw], array, axis) else None
 
 
 def output_axis(head: Node) -> int:
@@ -101,10 +103,14 @@ def output_axis(head: Node) -> int:
     return 0 if head.op == "Gemm" and attribute(head, "transB") else -1
 
 
-def exact(data: Quantized, weights: Array, axis: int) -> bool:
-    """Whether sums of two products stay within 16 bits, whichever two weights of an output come together."""
-    if data.raw.dtype != np.uint8:
+def exact(data: Range, weights: Array, axis: int) -> bool:
+    """Whether sums of two products stay within 16 bits, whichever two weights of an output come together.
+
+    They are of unsigned data; where none is beyond 127, as after a rectifier in signed bytes, all weights do.
+    """
+    low, high = data
+    if low < 0:
         return False
     flat = np.sort(np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1).astype(np.int32), axis=1)
     least, most = flat[:, :2].clip(max=0).sum(axis=1), flat[:, -2:].clip(min=0).sum(axis=1)
-    return bool((-least <= LARGEST_PAIR).all() and (most <= LARGEST_PAIR).all())
+    return bool((high * least >= LEAST).all() and (high * most <= MOST).all())

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from heddle.backends.onednn.quantization import Quantized, exact
+from heddle.backends.onednn.library import SRC, WEIGHTS
+from heddle.backends.onednn.quantization import VNNI, exact
+from heddle.core.codegen.target import host
 from heddle.core.errors import HeddleError
-from heddle.core.ir import TensorType, Value
 from onnx import helper
 
 import heddle
 from tests.backends.graphs import Arrays, model, normal
-from tests.backends.onednn.comparing import compare_integers, kinds, needs_library
+from tests.backends.onednn.comparing import compare_integers, kinds, needs_library, program
 
 pytestmark = needs_library
 
@@ -67,12 +68,42 @@ def test_no_sum_saturates(dtype: Any, op: str) -> None:
 
 
 def test_bounded_weights_are_multiplied_as_integers() -> None:
-    x = Value("x", TensorType(np.dtype(np.uint8), (1, 4)))
-    data = Quantized(x, np.ones((), np.float32), np.zeros(1, np.int32), 0)
+    data = (0.0, 255.0)
     assert exact(data, np.array([[64, -64], [64, -64]], np.int8), 1)
     assert not exact(data, np.array([[65, 1], [64, 1]], np.int8), 1)
     assert exact(data, np.array([[65, 1], [64, 1]], np.int8), 0)
     assert not exact(data, np.array([[-127, 0], [-2, 0]], np.int8), 1)
+
+
+def test_bounded_data_are_multiplied_as_integers() -> None:
+    weights = np.array([[127, 127, -128, -128]], np.int8)
+    assert exact((0.0, 127.0), weights, 0)
+    assert exact((0.0, 128.0), weights, 0)
+    assert not exact((0.0, 129.0), weights, 0)
+    assert not exact((-1.0, 127.0), weights, 0)
+
+
+@pytest.mark.parametrize("op", ["Conv", "MatMul", "Gemm"])
+@pytest.mark.parametrize("before", ["Relu", "Neg"])
+def test_signed_bytes_after_a_rectifier_are_multiplied_as_unsigned_ones(op: str, before: str) -> None:
+    """None of the greatest pairs overflows 16 bits then; other signed data are integers with VNNI alone."""
+    shape = {"Conv": (16, 32, 1, 1), "MatMul": (32, 16), "Gemm": (32, 16)}[op]
+    x = normal(1, 32, 3, 3) if op == "Conv" else normal(3, 32)
+    inputs = {"x": 200 * x}
+    held = {"s": np.float32(1), "z": np.int8(0), "w": np.full(shape, 127, np.int8), "wz": np.int8(0)}
+    held["w"].reshape(-1)[::3] = -128
+    nodes = [
+        helper.make_node(before, ["x"], ["r"]),
+        helper.make_node("QuantizeLinear", ["r", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        helper.make_node("DequantizeLinear", ["w", "s", "wz"], ["v"]),
+        helper.make_node(op, ["d", "v"], ["y"]),
+    ]
+    made = model(nodes, inputs, held)
+    found = program(made)
+    data = [found.tensors[one.arguments[SRC]].dtype for one in found.primitives if WEIGHTS in one.arguments]
+    assert data == ["uint8" if before == "Relu" else "int8" if host().has(VNNI) else "float32"]
+    compare_integers(made, inputs)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8])
