@@ -7,52 +7,69 @@ import sys
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
-from heddle.commands import (
-    bench,
-    cache,
-    calibrate,
-    compile,
-    demo,
-    explain,
-    new_backend,
-    plugins,
-    profile,
-    quantize,
-    run,
-    tune,
-    verify,
-)
 from heddle.commands.display import ERR, OUT
 from heddle.core.errors import HeddleError
 from heddle.core.plugin import plugins as found_plugins
 
+COMMANDS = (
+    *("compile", "run", "profile", "quantize", "bench", "tune", "explain", "calibrate", "verify", "new-backend"),
+    *("demo", "cache", "plugins", "sim"),
+)
+"""Each is a module of `heddle.commands` that has either its `command` or an `app` of several; `sim` may be absent."""
+
+
+class Commands(TyperGroup):
+    """Knows each command by the first line of its module, and imports it when it is called."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        own = {name: TyperCommand(name, help=help) for name in COMMANDS if (help := _glance(name)) is not None}
+        self.commands = {**own, **self.commands}
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """The command that is named first, imported, and what is left of the line."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, _imported(name) if name in COMMANDS else command, rest
+
+
+def _glance(name: str) -> str | None:
+    """What the first line of a command's module says that it does; None where the module is not installed."""
+    spec = find_spec(_module(name))
+    if spec is None or spec.origin is None:
+        return None
+    with open(spec.origin, encoding="utf-8") as file:
+        _, _, does = file.readline().strip().strip('"').partition(": ")
+    return does[:1].upper() + does[1:]
+
+
+def _imported(name: str) -> TyperCommand | TyperGroup:
+    module = import_module(_module(name))
+    if hasattr(module, "app"):
+        return get_command(module.app)
+    alone = typer.Typer(add_completion=False)
+    alone.command(name)(module.command)
+    return get_command(alone)
+
+
+def _module(name: str) -> str:
+    return f"heddle.commands.{name.replace('-', '_')}"
+
+
 app = typer.Typer(
+    cls=Commands,
     name="heddle",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Compile ONNX models across heterogeneous devices: register a backend, compile, simulate.",
 )
-app.command("compile")(compile.command)
-app.command("run")(run.command)
-app.command("profile")(profile.command)
-app.command("quantize")(quantize.command)
-app.command("bench")(bench.command)
-app.command("tune")(tune.command)
-app.command("explain")(explain.command)
-app.command("calibrate")(calibrate.command)
-app.command("verify")(verify.command)
-app.command("new-backend")(new_backend.command)
-app.command("demo")(demo.command)
-app.add_typer(cache.app, name="cache")
-app.add_typer(plugins.app, name="plugins")
-if find_spec("heddle.commands.sim") is not None:
-    app.add_typer(import_module("heddle.commands.sim").app, name="sim")
 
 
 def _show_version(wanted: bool) -> None:

@@ -10,7 +10,8 @@ import typer
 
 import heddle
 from heddle.commands import arguments
-from heddle.commands.display import OUT, print_json, print_memory, print_regions, progress, size, write_page
+from heddle.commands.display import OUT, print_json, print_memory, print_regions, progress, size
+from heddle.commands.pages import write_page
 from heddle.commands.placing import Placing, spread
 from heddle.commands.run import read_arrays
 from heddle.compiler import Decisions

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,14 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from heddle.core.dtypes import dtype_name
-from heddle.core.errors import HeddleError
-from heddle.core.files import write_whole
-from heddle.core.frontend.export import export_regions
 from heddle.core.runtime.memory import MemoryUse
 from heddle.core.runtime.summary import Summary
-from heddle.outline import Outline
-from heddle.outline_page import outline_page
-from heddle.partition import Explanation, page
 
 OUT, ERR = Console(), Console(stderr=True)
 
@@ -110,20 +103,6 @@ def numbers(arrays: Iterable[tuple[str, NDArray[Any]]]) -> dict[str, dict[str, A
             entry |= {"min": float(wide.min()), "max": float(wide.max()), "mean": float(wide.mean())}
         found[name] = entry
     return found
-
-
-def write_page(path: Path, explanation: Explanation | Outline) -> None:
-    """Write the explanation of a model as one page for a browser."""
-    write_whole(path, page(explanation) if isinstance(explanation, Explanation) else outline_page(explanation))
-
-
-def write_regions(path: Path, model: Path, explanation: Explanation | Outline) -> None:
-    """Write an ONNX model whose nodes are the regions of a plan."""
-    if not isinstance(explanation, Explanation):
-        raise HeddleError(f"{model}: it is compiled part by part, and an ONNX model shows one plan; use --report")
-    plan = explanation.plan
-    regions = [(region.backend, region.body) for region in plan.regions]
-    write_whole(path, export_regions(plan.inline(), regions).SerializeToString())
 
 
 @contextmanager

@@ -9,7 +9,8 @@ import typer
 
 import heddle
 from heddle.commands import arguments
-from heddle.commands.display import OUT, print_json, write_page, write_regions
+from heddle.commands.display import OUT, print_json
+from heddle.commands.pages import write_page, write_regions
 from heddle.commands.placing import Placing, spread
 
 
