@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from heddle.core.ir import TensorType, Type, tensor
 from heddle.core.ir.types import UNKNOWN, Dim
-from heddle.core.ops import indexing, sorting
+from heddle.core.ops import indexing, slicing, sorting
 from heddle.core.ops.dims import product
 from heddle.core.ops.registry import Operand, op
 from heddle.core.ops.shapes import axis_of, scalar_of, with_dims
@@ -62,6 +62,22 @@ def compress(input: Array, condition: Array, *, axis: int | None = None) -> tupl
     found = np.compress(condition, input, axis=axis)
     count = found.shape[axis or 0]
     return np.asarray(count, np.int64), _filled(found, input.size if axis is None else input.shape[axis], axis or 0)
+
+
+def slice_type(data: Operand, starts: Operand, ends: Operand, *, axis: int, size: int) -> tuple[Type, ...]:
+    if data.dims is None:
+        return COUNT, data.type
+    at = axis_of("heddle.SliceBounded", axis, len(data.dims))
+    dim = data.dims[at]
+    full: Dim = min(size, dim) if isinstance(dim, int) else UNKNOWN
+    return COUNT, with_dims(data.tensor, (*data.dims[:at], full, *data.dims[at + 1 :]))
+
+
+@op("heddle.SliceBounded", infer=slice_type)
+def slice_(data: Array, starts: Array, ends: Array, *, axis: int, size: int) -> tuple[Array, Array]:
+    """A slice of one axis that has at most `size` elements there, as many as lie between its start and its end."""
+    found = slicing.slice_(data, starts.reshape(1), ends.reshape(1), np.array([axis]))
+    return np.asarray(found.shape[axis], np.int64), _filled(found, min(size, data.shape[axis]), axis)
 
 
 def unique_type(x: Operand, *, axis: int | None, sorted: int, outputs: int) -> tuple[Type, ...]:

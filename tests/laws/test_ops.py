@@ -64,6 +64,7 @@ FURTHER: tuple[tuple[str, tuple[Any, ...], dict[str, Any]], ...] = (
     ("com.microsoft.QLinearSoftmax", (*QUANTIZED, SCALE, ZERO), {"opset": 13}),
     ("com.microsoft.QLinearWhere", (U8 > 9, *QUANTIZED, *QUANTIZED, SCALE, ZERO), {}),
     ("com.microsoft.QuantizeLinear", (F32, SCALE, ZERO), {}),
+    ("heddle.SliceBounded", (F32, np.array([1]), np.array([3])), {"axis": 0, "size": 2}),
 )
 UNTESTED = ("ImageDecoder",)
 """What cannot be evaluated without a library that is not needed otherwise."""

@@ -101,6 +101,24 @@ def compress(op: Lowering) -> None:
     op.compute(full, body)
 
 
+@lowers("heddle.SliceBounded")
+def window(op: Lowering) -> None:
+    x, full, at = op[0], _result(op, 1), op.attrs["axis"] % len(op[0].shape)
+    size = x.shape[at]
+    begin, end = (cast(load(op[i], *(0,) * len(op[i].shape)), I64) for i in (1, 2))
+    begin, end = (maximum(minimum(where(place < 0, place + size, place), size), 0) for place in (begin, end))
+    count = _result(op, 0) or op.fresh("count", I64, ())
+    op.compute(count, lambda: maximum(end - begin, 0))
+    if full is None or not math.prod(full.shape):
+        return
+
+    def body(*indices: Affine) -> Expr:
+        place = indirect(minimum(begin + position(indices[at]), size - 1), size)
+        return _used(count, indices[at], load(x, *(place if number == at else i for number, i in enumerate(indices))))
+
+    op.compute(full, body)
+
+
 # -- Unique ---------------------------------------------------------------------------------------------------------
 
 

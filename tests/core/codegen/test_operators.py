@@ -268,6 +268,11 @@ heddle.CompressBounded/2(float32[4,3], bool[4]) {axis=0}
 heddle.CompressBounded/2(float32[4,3], bool[2]) {axis=-1}
 heddle.CompressBounded/2(bfloat16[2,3,2], bool[9])
 heddle.CompressBounded/2(float32[3], bool[3]=[0, 0, 0])
+heddle.SliceBounded/2(float32[6,5], int64[1]~0:5, int64[1]~3:7) {axis=0, size=7}
+heddle.SliceBounded/2(int8[2,6,3], int64[1]~-6:0, int64[1]~-3:0) {axis=-2, size=6}
+heddle.SliceBounded/2(float32[4], int32[1]=[3], int32[1]=[5]) {axis=0, size=2}
+heddle.SliceBounded/2(float32[4], int64[1]=[-1], int64[1]=[1]) {axis=0, size=2}
+heddle.SliceBounded/2(float32[0,3], int64[1]=[0], int64[1]=[2]) {axis=0, size=2}
 heddle.UniqueBounded/5(int64[20]~0:6)
 heddle.UniqueBounded/5(int8[4,5]~-2:2) {sorted=0}
 heddle.UniqueBounded/5(float32[8]=[3, nan, -inf, nan, 0, 3, inf, -inf])

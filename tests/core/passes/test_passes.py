@@ -387,6 +387,52 @@ def test_counts_are_bounded(read_graph: Read, node: str) -> None:
             np.testing.assert_array_equal(got, want)
 
 
+WINDOW = """graph (%x: float32[7,3], %i: int64[]) -> (%y) {
+  const %axis: int64[1]
+  const %size: int64[1]
+  const %one: int64[]
+  %j: int64[] = Sub(%i, %one)
+  %from: int64[1] = Unsqueeze(%j, %axis)
+  %to: int64[1] = Add(%from, %size)
+  %y: float32[?,3] = Slice(%x, %from, %to, %axis)
+}"""
+CONSTANTS = {"axis": np.array([0]), "size": np.array([2]), "one": np.array(1)}
+
+
+def test_windows_that_move_are_bounded(read_graph: Read) -> None:
+    graph = read_graph(WINDOW, **CONSTANTS)
+    bounded = bound_counts(graph)
+    assert [each.op for each in bounded.nodes][-2:] == ["heddle.SliceBounded", "heddle.Trim"]
+    assert bounded.nodes[-2].outputs[1].tensor.shape == (2, 3)
+    x = np.random.default_rng(0).standard_normal((7, 3)).astype(np.float32)
+    for i in range(-12, 13):
+        given = [x, np.array(i)]
+        np.testing.assert_array_equal(evaluate(bounded, given)[0], evaluate(graph, given)[0])
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("Add(%from, %size)", "Sub(%from, %size)"),  # it would end before it begins
+        ("Add(%from, %size)", "Neg(%from)"),  # how far apart its ends are is not known
+        ("%y: float32[?,3]", "%y: float32[2,3]"),  # the model says how large it is
+    ],
+)
+def test_other_slices_are_left(read_graph: Read, old: str, new: str) -> None:
+    graph = read_graph(WINDOW.replace(old, new), **CONSTANTS)
+    assert bound_counts(graph) is graph
+
+
+def test_slices_that_shapes_place_are_left(read_graph: Read) -> None:
+    graph = read_graph(
+        WINDOW.replace("%i: int64[]", "%z: float32[N]").replace(
+            "%j: int64[] =", "%i: int64[] = Size(%z)\n %j: int64[] ="
+        ),
+        **CONSTANTS,
+    )
+    assert bound_counts(graph) is graph
+
+
 def test_specialised_for_types_and_values(read_graph: Read) -> None:
     graph = read_graph(
         """graph (%x: float32[N,?], %s: int64[2], %z: float32[N]) -> (%y, %w) {
