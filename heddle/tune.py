@@ -16,14 +16,14 @@ from heddle.compiler import Options, Shapes, Source, plan
 from heddle.core.errors import HeddleError
 from heddle.core.ir import Phase
 from heddle.core.plugin import get_backend, run_passes
-from heddle.core.plugin.tuning import Choice, Problem, Tunable
+from heddle.core.plugin.tuning import Choice, Problem, Tunable, is_exact
 from heddle.ledger import Ledger, as_text
 from heddle.measure.timing import SAME, Ratio, pin, ratio_of
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being measured, and how many problems are done of how many."""
 
-BATCH, ROUNDS, FINAL, FINAL_ROUNDS = 6, 5, 3, 25
+BATCH, ROUNDS, FINAL, FINAL_ROUNDS = 6, 5, 3, 101
 
 
 Rounds = list[tuple[float, float]]
@@ -139,9 +139,11 @@ class _Job:
         best: tuple[Choice, Ratio] = (default, SAME)
         finalists = [choice for _, _, choice in hopeful[:FINAL]]
         if finalists:
-            costs = self._costs(backend, problem, default, finalists, FINAL_ROUNDS)
+            exact = is_exact(self.backend(backend))
+            costs = self._costs(backend, problem, default, finalists, 1 if exact else FINAL_ROUNDS)
             for choice, rounds in zip(finalists, costs, strict=True):
-                ratio = ratio_of([own / first for own, first in rounds]) if rounds else SAME
+                ratio = _ratio([own / first for own, first in rounds], exact)
+                self.ledger.cost(backend, problem, choice, ratio.median)
                 if ratio.gains and ratio.median < best[1].median:
                     best = (choice, ratio)
         self.ledger.choose(backend, problem, *best)
@@ -160,6 +162,13 @@ class _Job:
             return [self._costs(backend, problem, default, [choice], rounds)[0] for choice in choices]
         self.measured += len(choices)
         return costs
+
+
+def _ratio(rounds: Sequence[float], exact: bool) -> Ratio:
+    """What rounds tell of a choice's cost; nothing where there are none."""
+    if not rounds:
+        return SAME
+    return Ratio(rounds[0], rounds[0], rounds[0]) if exact else ratio_of(rounds)
 
 
 class _Worker:
