@@ -1,9 +1,10 @@
-"""What the tests of several folders share: graphs from text."""
+"""What the tests of several folders share: graphs from text, and in a run of several processes what is built."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,17 @@ import pytest
 from heddle.core.ir import Graph, dtype_named, parse, verify
 
 _CONST = re.compile(r"const %([\w.]+): (\w+)\[([\d,]*)\]")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The processes of one run build each model of hardware once, in a folder of that run, unless one is named."""
+    if "PYTEST_XDIST_WORKER" not in os.environ or "HEDDLE_CACHE_DIR" in os.environ:
+        yield
+        return
+    os.environ["HEDDLE_CACHE_DIR"] = str(tmp_path_factory.getbasetemp().parent / "built")
+    yield
+    del os.environ["HEDDLE_CACHE_DIR"]
 
 
 @pytest.fixture
