@@ -35,10 +35,13 @@ class Dequantized:
 
 @dataclass(frozen=True, eq=False)
 class Quantized:
-    """How sums of bytes become floats: of the source less `zero_point` times weights, by `scale` for each channel."""
+    """How sums of bytes become floats: of the source less `zero_point` times weights, by `scale` for each channel.
+
+    Without a scale they stay integers.
+    """
 
     zero_point: int
-    scale: Array
+    scale: Array | None
     bias: Array | None = None
 
 
@@ -88,6 +91,8 @@ def take_sliding(op: Lowering, known: dict[Value, Dequantized]) -> bool:
     x = op.operand(0)
     if op.node.op == "QLinearConv":
         return _take_qlinear_conv(op)
+    if op.node.op == "ConvInteger":
+        return _take_conv_integer(op)
     if len(op.node.results) != 1 or op.node.outputs[0] is None:
         return False
     if x is None or x.dtype != F32 or 0 in x.shape or 0 in op.output.shape:
@@ -132,11 +137,11 @@ def _take_conv(op: Lowering, known: dict[Value, Dequantized]) -> bool:
     window = window_of(op, op[1].shape[2:], op[0].shape[2:])
     made = Window(_pair(window.kernel), _pair(window.strides), _pair(window.dilations), _pair(window.before))
     group = op.attrs["group"]
-    bytes_ = x is not None and w is not None and _in_bytes(x, w) and op[1].shape[1] > 1
-    if bytes_ and x is not None and w is not None:
+    weights = None if x is None or w is None else _weights(op, x, w)
+    if x is not None and w is not None and weights is not None:
         scale = np.resize((x.scale.reshape(()).astype(np.float64) * w.scale).astype(np.float32), op[1].shape[0])
         form = Quantized(int(x.zero_point.reshape(())), scale)
-        _add(op, Sliding("conv", x.source, made, group, w.source, quantized=form), op.operand(2))
+        _add(op, Sliding("conv", x.source, made, group, weights, quantized=form), op.operand(2))
     else:
         _add(op, Sliding("conv", op[0], made, group, op[1]), op.operand(2))
     return True
@@ -212,12 +217,12 @@ def _filters_of_phases(weights: Array, strides: tuple[int, int], taps: tuple[int
 def _take_qlinear_conv(op: Lowering) -> bool:
     """The operator that names scales and zero points itself: its bias is added to the sums."""
     parameters = [op.known(number) for number in (1, 2, 4, 5, 6, 7)]
-    weights, bias = op.known(3), op.known(8)
-    if weights is None or any(array is None for array in parameters) or (bias is None and op.operand(8) is not None):
+    bias = op.known(8)
+    if any(array is None for array in parameters) or (bias is None and op.operand(8) is not None):
         return False
     x_scale, x_zero, w_scale, w_zero, y_scale, y_zero = (np.asarray(array) for array in parameters)
     x, w = Dequantized(op[0], x_scale, x_zero.astype(np.int32), 1), Dequantized(op[3], w_scale, w_zero, 0)
-    if len(op[0].shape) != 4 or 0 in op.output.shape or not _in_bytes(x, w) or weights.shape[1] == 1:
+    if len(op[0].shape) != 4 or 0 in op.output.shape or (weights := _weights(op, x, w)) is None:
         return False
     if x_scale.dtype != F32 or y_scale.size != 1 or y_zero.size != 1:
         return False
@@ -227,7 +232,7 @@ def _take_qlinear_conv(op: Lowering) -> bool:
         (x_scale.reshape(()) * w_scale.reshape(-1) / y_scale.reshape(())).astype(np.float32), weights.shape[0]
     )
     form = Quantized(int(x_zero.reshape(())), scale, bias)
-    sliding = Sliding("conv", op[0], made, op.attrs["group"], op[3], quantized=form)
+    sliding = Sliding("conv", op[0], made, op.attrs["group"], weights, quantized=form)
     low, high = finite_range(op.output.dtype)
     shift = float(y_zero.reshape(()))
 
@@ -238,11 +243,39 @@ def _take_qlinear_conv(op: Lowering) -> bool:
     return True
 
 
-def _in_bytes(x: Dequantized, w: Dequantized) -> bool:
-    """Whether a convolution of these can be done in sums of bytes."""
-    single = x.scale.size == 1 and x.source.dtype.name in ("uint8", "int8")
-    by_filter = w.scale.size == 1 or w.axis == 0
-    return single and by_filter and w.source.dtype.name == "int8" and not w.zero_point.any()
+def _take_conv_integer(op: Lowering) -> bool:
+    """The operator whose results are the sums themselves."""
+    zeros = [np.zeros(1, np.int32) if op.operand(number) is None else op.known(number) for number in (2, 3)]
+    if len(op[0].shape) != 4 or 0 in op.output.shape or any(zero is None for zero in zeros):
+        return False
+    x_zero, w_zero = (np.asarray(zero).astype(np.int32) for zero in zeros)
+    one = np.ones(1, F32)
+    weights = _weights(op, Dequantized(op[0], one, x_zero, 1), Dequantized(op[1], one, w_zero, 0))
+    if weights is None:
+        return False
+    window = window_of(op, weights.shape[2:], op[0].shape[2:])
+    made = Window(_pair(window.kernel), _pair(window.strides), _pair(window.dilations), _pair(window.before))
+    form = Quantized(int(x_zero.reshape(())), None)
+    _add(op, Sliding("conv", op[0], made, op.attrs["group"], weights, quantized=form))
+    return True
+
+
+def _weights(op: Lowering, x: Dequantized, w: Dequantized) -> Value | None:
+    """The weights less their zero points, where a convolution of these can be done in sums of bytes; else None."""
+    single = x.scale.size == x.zero_point.size == 1 and x.source.dtype.name in ("uint8", "int8")
+    integers = op.constants.get(w.source, op.tables.get(w.source))
+    if not single or integers is None or integers.dtype.itemsize != 1:
+        return None
+    zero = w.zero_point.astype(np.int32)
+    if (w.axis != 0 and w.scale.size > 1) or zero.size not in (1, len(integers)):
+        return None
+    if integers.dtype == np.int8 and not zero.any():
+        return w.source
+    centred = integers.astype(np.int32) - zero.reshape(-1, *(1 for _ in integers.shape[1:]))
+    least, most = np.iinfo(np.int8).min, np.iinfo(np.int8).max
+    if centred.min() < least or centred.max() > most:
+        return None
+    return op.table(f"{w.source.name}.centred", centred.astype(np.int8))
 
 
 def _take_pool(op: Lowering, known: Dequantized | None) -> bool:
@@ -277,7 +310,8 @@ def _add(
     output = output or op.output
     axes = tuple(only_axis(fresh_axis(size, name)) for size, name in zip(output.shape, "ncyx", strict=True))
     where = [position(of_axis(axis)) for axis in axes]
-    dtype = F32 if known is None else known.source.dtype
+    integers = sliding.quantized is not None and sliding.quantized.scale is None
+    dtype = known.source.dtype if known is not None else np.dtype(np.int32) if integers else F32
     body = Expr("contraction", dtype, (load(sliding.source, 0, 0, 0, 0), *where), sliding)
     if known is not None:
         body = cast(cast(body, "int32") - int(known.zero_point.reshape(())), F32) * float(known.scale.reshape(()))

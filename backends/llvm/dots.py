@@ -14,12 +14,12 @@ from heddle.backends.llvm.convolutions import Dequantized
 from heddle.backends.llvm.held import BYTES
 from heddle.backends.llvm.matrices import Schedule
 from heddle.backends.llvm.products import located
-from heddle.backends.llvm.tails import fits, operands_of, tail_of
+from heddle.backends.llvm.tails import fits, less, operands_of, tail_of
 from heddle.core.codegen.affine import axis as fresh_axis
 from heddle.core.codegen.affine import flatten, of_axis, only_axis
 from heddle.core.codegen.kernels import gemm, tiles
 from heddle.core.codegen.kernels.arithmetic import arithmetic_of
-from heddle.core.codegen.kernels.tail import Place, Tail
+from heddle.core.codegen.kernels.tail import Place
 from heddle.core.codegen.llvm import Function
 from heddle.core.codegen.lower import Lowering, Step
 from heddle.core.codegen.lower.quantization import number, requantized
@@ -28,7 +28,6 @@ from heddle.core.codegen.target import Target
 from heddle.core.codegen.template import Argument, template
 from heddle.core.codegen.tensor import Compute, load, part, walk
 from heddle.core.codegen.values import I8, I16, I32
-from heddle.core.codegen.values import Value as Register
 from heddle.core.ir import Names, Value, tensor
 from heddle.core.ops.scalar import Expr, cast, const
 from numpy.typing import NDArray
@@ -285,7 +284,7 @@ def _kernel(
     if narrow and source.dtype.name == "int8" and not in_place:
         sums = weights.sum(axis=-2, dtype=np.int32) * 128
         excess = _table(names, tables, f"{step.output.name}.excess", sums)
-        tail = _less(tail, Place((*((columns,) if batch else ()), 0), 1, I32))
+        tail = less(tail, Place((*((columns,) if batch else ()), 0), 1, I32))
         pointers.insert(0, Argument(excess))
     schedule: Schedule = choices(problem)
     parts = weights.reshape(-1, depth, columns).astype(np.int8 if narrow else np.int16)
@@ -315,15 +314,6 @@ def _holding(source: Value, held: Value, node: str) -> Compute:
         return cast(element, held.dtype)
 
     return part(held, source.shape, lambda *where: where, body, node)
-
-
-def _less(tail: Tail, place: Place) -> Tail:
-    """The tail of sums that are too great by an operand."""
-
-    def emit(f: Function, accumulator: Register, operands: Sequence[Register]) -> Register:
-        return tail.emit(f, f.sub(accumulator, operands[0]), operands[1:])
-
-    return Tail(emit, (place, *tail.operands))
 
 
 def _table(names: Names, tables: dict[Value, Array], stem: str, array: Array) -> Value:

@@ -21,11 +21,11 @@ from heddle.core.codegen.narrow import storage_type
 from heddle.core.codegen.target import Target
 from heddle.core.codegen.template import Argument
 from heddle.core.codegen.tensor import Compute
-from heddle.core.codegen.values import I16
+from heddle.core.codegen.values import I8, I16, I32
 from heddle.core.ir import Graph, Names, Value, tensor
 from heddle.core.ops.scalar import Expr
 
-HELD = ("float32", "uint8", "int8")
+HELD = ("float32", "uint8", "int8", "int32")
 """The dtypes of images."""
 
 
@@ -52,7 +52,7 @@ def accepts_tail(step: Compute) -> bool:
     if found is None:
         return False
     leaf, sliding = found
-    if not is_direct(step, leaf) or not fits(step.body, leaf):
+    if not is_direct(step, leaf) or not fits(step.body, leaf, (I8, I32)):
         return False
     return all(operand_kind(step, item, sliding.kind.startswith("whole")) for item in operands_of(step.body, leaf))
 
@@ -60,7 +60,7 @@ def accepts_tail(step: Compute) -> bool:
 def operand_kind(step: Compute, item: Expr, whole: bool = False) -> str | None:
     """How an operand lies beside an image: `single`, `channel`, `image`, or None for any other way."""
     value, indices = item.value.source, item.value.indices
-    if value.dtype.name not in (*HELD, "int32"):
+    if value.dtype.name not in HELD:
         return None
     axes = [axis for axis in step.axes if axis.extent != 1]
     strided = located(value, flatten(indices, value.shape), axes)
@@ -71,7 +71,7 @@ def operand_kind(step: Compute, item: Expr, whole: bool = False) -> str | None:
         return "single"
     if moving == [step.axes[1]]:
         return "channel"
-    if identity(indices, step.axes) and value.shape == step.output.shape and not whole and value.dtype.name in HELD:
+    if identity(indices, step.axes) and value.shape == step.output.shape and not whole:
         return "image"
     return None
 
@@ -139,7 +139,7 @@ class Images:
             return False
         operands = loads_of(step.body)
         kinds = [operand_kind(step, item) for item in operands]
-        if None in kinds or not fits(step.body, Expr("nothing", F32)):
+        if None in kinds or not fits(step.body, Expr("nothing", F32), (I8, I32)):
             return False
         return any(kind == "image" and item.value.source in images for kind, item in zip(kinds, operands, strict=True))
 

@@ -17,10 +17,10 @@ from heddle.backends.llvm.fusion import read_by
 from heddle.backends.llvm.held import hold, largest_sum, release
 from heddle.backends.llvm.images import Blocked, Images, loads_of, operand_kind
 from heddle.backends.llvm.requantizing import simplified
-from heddle.backends.llvm.tails import dequantizing, operands_of, tail_of
+from heddle.backends.llvm.tails import less, operands_of, scaled, tail_of
 from heddle.core.codegen.affine import Affine, flatten, unflatten
 from heddle.core.codegen.kernels import conv, depthwise, tiled, winograd
-from heddle.core.codegen.kernels.image import Image, Window
+from heddle.core.codegen.kernels.image import Image, Window, per_channel
 from heddle.core.codegen.kernels.layout import clear_halo, repack
 from heddle.core.codegen.kernels.mapped import mapped
 from heddle.core.codegen.kernels.pool import Pool, pool, whole_pool
@@ -33,7 +33,6 @@ from heddle.core.codegen.target import Target
 from heddle.core.codegen.template import Argument, Functions, template
 from heddle.core.codegen.tensor import Check, Compute, load, part
 from heddle.core.codegen.values import BF16, I32
-from heddle.core.codegen.values import F32 as FLOAT
 from heddle.core.codegen.values import Value as Register
 from heddle.core.ir import Graph, Names, TensorType, Value, tensor
 from heddle.core.ops.scalar import Expr
@@ -296,7 +295,7 @@ class Layouts:
         if alone:
             single = depthwise.Depthwise(source.image, out.image, window)
             plan = self.choices(single)
-            packed = depthwise.pack(weights, single)
+            packed = depthwise.pack(weights, single, target, plan)
             make: Functions = partial(depthwise.depthwise, target=target, problem=single, schedule=plan, tail=tail)
         elif isinstance(schedule := self.choices(problem), tiled.Schedule):
             problem = tiled.interleaved(problem)
@@ -362,16 +361,17 @@ class Layouts:
         return held, Window((1, 1))
 
     def _dequantizing(self, sliding: Sliding, weights: Array, tail: Tail) -> tuple[Tail, list[Argument]]:
-        """The tail of sums of bytes, and the two vectors by channel that it needs."""
+        """The tail of sums of bytes, and the vectors by channel that it needs."""
         assert sliding.quantized is not None
         assert sliding.weights is not None
         totals = weights.astype(np.int64).sum(axis=(1, 2, 3)) * self.images.fill(sliding)
         if sliding.quantized.bias is not None:
             totals = totals - sliding.quantized.bias
-        shift = self.channels(f"{sliding.weights.name}.shift", totals.astype(np.int32))
-        scale = self.channels(f"{sliding.weights.name}.scale", sliding.quantized.scale)
-        places = (Place((0, self.lanes, 0, 0), 1, kind) for kind in (I32, FLOAT))
-        return dequantizing(tail, *places), [Argument(shift), Argument(scale)]
+        pointers = [Argument(self.channels(f"{sliding.weights.name}.shift", totals.astype(np.int32)))]
+        if sliding.quantized.scale is not None:
+            tail = scaled(tail, per_channel(self.lanes))
+            pointers.append(Argument(self.channels(f"{sliding.weights.name}.scale", sliding.quantized.scale)))
+        return less(tail, per_channel(self.lanes, I32)), pointers
 
     def _add(
         self,

@@ -77,7 +77,7 @@ def _built(problem: Kernel, schedule: Schedule, target: Target) -> tuple[list[Fu
     dtype = _WEIGHTS[problem.source.scalar.scalar]
     if isinstance(problem, depthwise.Depthwise):
         assert isinstance(schedule, depthwise.Schedule)
-        packed = depthwise.pack(np.ones((inputs, 1, *kernel), dtype), problem)
+        packed = depthwise.pack(np.ones((inputs, 1, *kernel), dtype), problem, target, schedule)
         functions = depthwise.depthwise("kernel", target, problem, schedule, tail)
     else:
         weights = np.ones((problem.out.channels, inputs // problem.groups, *kernel), dtype)

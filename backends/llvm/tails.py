@@ -75,14 +75,22 @@ def tail_of(
     return Tail(emit, tuple(place for _, place in places))
 
 
-def dequantizing(tail: Tail, shift: Place, scale: Place) -> Tail:
-    """The tail of a sum of bytes: less `shift`, times `scale` as a float, it goes on to `tail`."""
+def less(tail: Tail, excess: Place) -> Tail:
+    """The tail of sums that are too great by `excess`."""
 
     def emit(f: Function, accumulator: Value, operands: Sequence[Value]) -> Value:
-        exact = f.sub(accumulator, operands[0])
-        return tail.emit(f, f.mul(f.convert("sitofp", exact, F32), operands[1]), operands[2:])
+        return tail.emit(f, f.sub(accumulator, operands[0]), operands[1:])
 
-    return Tail(emit, (shift, scale, *tail.operands))
+    return Tail(emit, (excess, *tail.operands))
+
+
+def scaled(tail: Tail, scale: Place) -> Tail:
+    """The tail of integers that go on to `tail` as floats, times `scale`."""
+
+    def emit(f: Function, accumulator: Value, operands: Sequence[Value]) -> Value:
+        return tail.emit(f, f.mul(f.convert("sitofp", accumulator, F32), operands[0]), operands[1:])
+
+    return Tail(emit, (scale, *tail.operands))
 
 
 def _evaluate(c: Context, item: Expr, done: dict[int, Value], lanes: int) -> Value:

@@ -108,10 +108,15 @@ def words(target: Target) -> Arithmetic:
     pairs = I16.of(2 * lanes)
 
     def pair(f: Function, total: Value, a: Value, b: Value) -> Value:
-        return f.add(total, f.call(_PAIRS[target.vector_bytes], accumulator, (f.bitcast(a, pairs), b)))
+        return f.add(total, pairs_of_products(f, f.bitcast(a, pairs), b))
 
     # LLVM gathers the sums of more steps, and runs out of registers.
     return Arithmetic("pairs", I16, I16, I32, pairs, accumulator, 2, pair, unroll=2, between=2)
+
+
+def pairs_of_products(f: Function, a: Value, b: Value) -> Value:
+    """Sums of two neighbouring products of signed words, on x86."""
+    return f.call(_PAIRS[a.type.lanes * 2], I32.of(a.type.lanes // 2), (a, b))
 
 
 _PAIRS = {16: "llvm.x86.sse2.pmadd.wd", 32: "llvm.x86.avx2.pmadd.wd", 64: "llvm.x86.avx512.pmaddw.d.512"}

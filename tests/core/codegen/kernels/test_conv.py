@@ -91,7 +91,7 @@ def check(native, guard, problem, schedules, rng, kernel=None):
             functions = depthwise.depthwise(
                 "k", native.target, problem, schedule, tail_of(out.block, residual), internal=False
             )
-            packed = depthwise.pack(w, problem)
+            packed = depthwise.pack(w, problem, native.target, schedule)
         y = guard(arrange(np.full(expected.shape, 9, np.float32), out, fill=9))
         arrays = [guard(a) for a in (arrange(x, source), packed)]
         native(functions, *arrays, y, guard(filled), guard(arrange(extra, residual)), None)
