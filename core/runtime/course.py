@@ -91,16 +91,24 @@ class Part:
     def run(self, values: dict[str, Any], machine: Machine) -> None:
         """Read the inputs from `values` and bind the outputs there."""
         shapes, arrays = self._seen(values)
-        key = (shapes, tuple([values[name].tobytes() for name in self.by_value]) if self.by_value else ())
-        found = self._made.get(key)
-        if found is None or len(self._made) >= LIMIT:
-            case = Case(shapes, {name: values[name] for name in self.by_value})
-            found = self._found(key, case, machine)
-        results = machine.compute(found[1], arrays)
+        results = self._computed(shapes, {name: values[name] for name in self.by_value}, arrays, machine)
         if self.gathers:
             values[self.outputs[0]] = list(results)
         else:
             values.update(zip(self.outputs, results, strict=True))
+
+    def compute(self, arrays: Sequence[Array], machine: Machine) -> Sequence[Array]:
+        """The outputs of a part which is compiled for shapes alone, for its inputs in order."""
+        return self._computed(tuple([array.shape for array in arrays]), {}, arrays, machine)
+
+    def _computed(
+        self, shapes: tuple[Shape | None, ...], given: dict[str, Array], arrays: Sequence[Array], machine: Machine
+    ) -> Sequence[Array]:
+        key = (shapes, tuple([array.tobytes() for array in given.values()]) if given else ())
+        found = self._made.get(key)
+        if found is None or len(self._made) >= LIMIT:
+            found = self._found(key, Case(shapes, given), machine)
+        return machine.compute(found[1], arrays)
 
     def _seen(self, values: Mapping[str, Any]) -> tuple[tuple[Shape | None, ...], list[Array]]:
         """The shapes of the inputs, and the arrays that are passed on."""
@@ -191,6 +199,10 @@ class Course:
 
     def run(self, arguments: Sequence[Any], machine: Machine) -> list[Any]:
         """The results for these arguments. They may be the arguments or constants themselves."""
+        if self._straight is not None:
+            part, read, results = self._straight
+            known = (*arguments, *part.compute([arguments[i] for i in read], machine))
+            return [known[i] for i in results]
         values: dict[str, Any] = dict(self.constants)
         values.update(zip(self._names, arguments, strict=True))
         for step, done in zip(self.steps, self._done, strict=True):
@@ -214,6 +226,19 @@ class Course:
         """Everything that has been compiled."""
         for part in self.parts:
             yield from (schedule for _, schedule in part.made)
+
+    @cached_property
+    def _straight(self) -> tuple[Part, tuple[int, ...], tuple[int, ...]] | None:
+        """The only step, if it is a part which is compiled for shapes alone and reads nothing but given tensors; which
+        arguments it reads; and where the results are, among the arguments and then its outputs."""
+        part = self.steps[0] if len(self.steps) == 1 else None
+        if not isinstance(part, Part) or part.by_value or part.gathers:
+            return None
+        tensors = {spec.name for spec in self.inputs if isinstance(spec, TensorSpec)}
+        known = (*self._names, *part.outputs)
+        if not (tensors.issuperset(part.inputs) and set(known).issuperset(self.results)):
+            return None
+        return part, tuple(map(self._names.index, part.inputs)), tuple(map(known.index, self.results))
 
     @cached_property
     def _names(self) -> tuple[str, ...]:

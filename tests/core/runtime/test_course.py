@@ -50,6 +50,25 @@ def doubling(make):
 X = np.arange(4, dtype=F32)
 
 
+def test_a_course_of_one_part_takes_and_gives_in_any_order(make):
+    compiled = []
+
+    def specialise(case):
+        compiled.append(case.shapes)
+        body = "float *a = in[0], *b = in[1], *c = out[0]; for (int i = 0; i < 3; i++) c[i] = a[i] - b[i];"
+        takes, gives = "p:float32[3] q:float32[3]", "r:float32[3]"
+        return make.schedule(takes, gives, [make.c(takes, gives, body)])
+
+    x, y, z = (TensorSpec(name, "float32", (3,)) for name in "xyz")
+    course = Course((x, y), (y, z, z), (Part("less", ("y", "x"), ("z",), specialise=specialise),), ("y", "z", "z"))
+    exe = Executable("toy", course.inputs, (y, z, TensorSpec("w", "float32", (3,))), [course])
+    for factor in (1, 2):
+        given = np.arange(3, dtype=F32) * F32(factor), np.ones(3, F32)
+        for got, want in zip(exe(*given), (given[1], given[1] - given[0], given[1] - given[0]), strict=True):
+            np.testing.assert_array_equal(got, want)
+    assert compiled == [((3,), (3,))]
+
+
 def test_a_part_is_compiled_once_for_each_case(doubling):
     exe, compiled = doubling()
     for n, k in ((3, 2), (0, 2), (2, 5), (1, 2)):
