@@ -53,7 +53,7 @@ class Engine:
     def __init__(self, devices: Mapping[str, Device | Mapping[str, Any]], timeout: float | None) -> None:
         self.timeout = timeout
         self.queues: dict[str, DeviceQueue] = {}
-        self._workers = Workers()
+        self._workers = Workers(self.queues)
         self.faults: list[StepTime] = []
         self._given = devices
         self._devices: dict[str, Device] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
 from queue import SimpleQueue
 
@@ -59,15 +59,20 @@ class Job:
 
 
 class Workers:
-    """Threads that run jobs, made when all that there are have work; no more than there are devices."""
+    """Threads that run jobs, made when all that there are have work; no more than there are devices.
 
-    def __init__(self) -> None:
+    That many are enough: a thread that holds no device is on its way to take the next job that is handed over.
+    """
+
+    def __init__(self, devices: Sized) -> None:
+        self._devices = devices
         self._lock = threading.Lock()
         self._forget()
 
     def _forget(self) -> None:
-        self._process, self._idle, self._count = os.getpid(), 0, 0
         self._handed: SimpleQueue[Job | None] = SimpleQueue()
+        self._process, self._count = os.getpid(), 0
+        self._spare = 0  # threads that have nothing to do, less the jobs that were handed over and not taken yet
 
     def start(self, jobs: Sequence[Job]) -> None:
         """Let jobs run, each when its device is free; DeviceError when there is no thread to be had."""
@@ -80,31 +85,31 @@ class Workers:
         with self._lock:
             for _ in range(self._count):
                 self._handed.put(None)
-            self._idle = self._count = 0
+            self._forget()
 
     def _hand(self, job: Job) -> bool:
         """Give an admitted job to a thread; False when none can be made."""
         with self._lock:
             if self._process != os.getpid():  # the threads stayed behind when the process was forked
                 self._forget()
-            if self._idle:
-                self._idle -= 1
+            if self._spare > 0 or self._count >= len(self._devices):
+                self._spare -= 1
             else:
                 try:
-                    threading.Thread(target=self._work, name="heddle-worker", daemon=True).start()
+                    threading.Thread(target=self._work, args=(self._handed,), name="heddle-worker", daemon=True).start()
                 except RuntimeError:
                     return False
                 self._count += 1
             self._handed.put(job)
             return True
 
-    def _work(self) -> None:
-        while (job := self._handed.get()) is not None:
+    def _work(self, handed: SimpleQueue[Job | None]) -> None:
+        while (job := handed.get()) is not None:
             mine = [job]
             del job  # it holds the memory of its call
             self._carry(mine)
             with self._lock:
-                self._idle += 1
+                self._spare += handed is self._handed
 
     def _carry(self, mine: list[Job]) -> None:
         """Run admitted jobs and what becomes ready by them; other threads get what can run beside that."""

@@ -25,7 +25,7 @@ def job(queue: DeviceQueue, rank: int, run: Callable[[], object], *following: Jo
 
 @pytest.fixture
 def workers():
-    workers = Workers()
+    workers = Workers("abc")
     yield workers
     workers.close()
 
@@ -94,6 +94,7 @@ def test_a_device_has_one_job_at_a_time_whoever_asks(workers) -> None:
     for caller in callers:
         caller.join()
     assert most == [1, 1, 1]
+    assert sum(thread.name == "heddle-worker" for thread in threading.enumerate()) <= 3
     assert not left.acquire(timeout=0.05)
 
 
@@ -108,12 +109,15 @@ def test_threads_are_kept_and_end_when_told(workers) -> None:
         workers.start([job(queue, rank, seen, job(queue, rank, done.set))])
         assert done.wait(SECONDS)
         until = time.monotonic() + SECONDS
-        while not workers._idle and time.monotonic() < until:
+        while workers._spare <= 0 and time.monotonic() < until:
             time.sleep(0.001)
     assert len(set(found)) == 1
     workers.close()
     found[0].join(SECONDS)
     assert not found[0].is_alive()
+    done = threading.Event()
+    workers.start([job(queue, 9, done.set)])
+    assert done.wait(SECONDS)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
