@@ -2,7 +2,7 @@
 
     python tests/heddle/testing/mutants.py
 
-runs the kit over all mutants of two scaffolds and says of each how it was caught, or why it need not be;
+runs the kit over all mutants of a scaffold and of a sample backend and says of each how it was caught, or why it need not be;
 `--start 100 --count 50` runs a part of them, in the same order.
 """
 
@@ -77,10 +77,10 @@ WITHIN_TOLERANCE: tuple[tuple[str, str, str], ...] = (
 
 def sources() -> dict[str, str]:
     """The backends that are mutated, by name."""
+    machine = Path(__file__).parent / "stack_machine.py"
     with TemporaryDirectory() as folder:
-        return {
-            depth: write_scaffold("sample", depth, Path(folder) / depth)[0].read_text() for depth in sorted(FUNCTIONS)
-        }
+        library = write_scaffold("sample", "library", Path(folder) / "library")[0]
+        return {"codegen": machine.read_text(), "library": library.read_text()}
 
 
 def mutants(source: str, functions: tuple[str, ...]) -> Iterator[tuple[str, str]]:
