@@ -1,8 +1,8 @@
-"""Depth 2, an instruction: convolutions and products of a model by a function of a vendor's library.
+"""Depth 2, instructions: all convolutions of a model, depthwise ones too, by two functions of a vendor's library.
 
-    python examples/depth_intrinsic.py tests/models/mnist.onnx
+    python examples/depth_intrinsic.py tests/models/rfb320.onnx
 
-Heddle makes the loops, pads the operands, and calls the function for each tile. The library is a stand-in that Heddle's
+Heddle makes the loops, pads the operands, and calls a function for each tile. The library is a stand-in that Heddle's
 LLVM builds here; a vendor has one already and names it in `Symbol`. See docs/vendor/intrinsic.md.
 """
 
@@ -19,40 +19,48 @@ from heddle.core.codegen.intrinsic import Intrinsic, Intrinsics, Symbol
 from heddle.core.codegen.llvm import Function, module
 from heddle.core.codegen.target import host
 from heddle.core.codegen.values import F32
-from heddle.core.pattern import attr, const, dim, dtype, maybe_const, ops, pattern, rank
+from heddle.core.pattern import const, dtype, maybe_const, ops, pattern, rank
 
 import heddle
 
 ROWS, COLUMNS = 4, 4
+VECTOR = F32.of(COLUMNS)
+STEPS = ("acc_row", "a_row", "a_column", "b_row", "b_column")
 
 
-def build_library(path: Path) -> None:
-    """`void outer(float *acc, long acc_row, const float *a, long a_row, long a_column, const float *b, long, long)`."""
-    names = ("acc_row", "a_row", "a_column", "b_row", "b_column")
-    pointers = {"acc": names[:1], "a": names[1:3], "b": names[3:]}
-    f = Function(
-        "outer", [p for name, steps in pointers.items() for p in ((name, "ptr"), *((s, "i64") for s in steps))]
-    )
-    right = f.load(F32.of(COLUMNS), f["b"])
+def tile_function(name: str) -> Function:
+    """`void name(float *acc, long acc_row, const float *a, long a_row, long a_column, const float *b, long, long)`."""
+    kinds = ("acc", "acc_row", "a", "a_row", "a_column", "b", "b_row", "b_column")
+    return Function(name, [(kind, "i64" if kind in STEPS else "ptr") for kind in kinds])
+
+
+def outer() -> Function:
+    """The products of a column of a and a row of b are added to a square."""
+    f = tile_function("outer")
+    right = f.load(VECTOR, f["b"])
     for row in range(ROWS):
         left = f.splat(f.load(F32, f.gep(f["a"], f.times(f["a_row"], row), F32)), COLUMNS)
         place = f.gep(f["acc"], f.times(f["acc_row"], row), F32)
-        f.store(f.fma(left, right, f.load(F32.of(COLUMNS), place)), place)
-    path.write_bytes(shared_object([Unit(module([f], host().triple), explicit=True)], ["outer"], host()))
+        f.store(f.fma(left, right, f.load(VECTOR, place)), place)
+    return f
 
 
-@pattern(
-    "conv",
-    conditions=[
-        dtype("x").equals("float32"),
-        rank("x").equals(4),
-        attr("conv", "group").equals(1),
-        dim("w", 0).multiple_of(ROWS),
-        dim("conv", -1).multiple_of(COLUMNS),
-    ],
-)
+def channels() -> Function:
+    """The products of channels, each by its own weight, are added to a vector."""
+    f = tile_function("channels")
+    f.store(f.fma(f.load(VECTOR, f["a"]), f.load(VECTOR, f["b"]), f.load(VECTOR, f["acc"])), f["acc"])
+    return f
+
+
+def build_library(path: Path) -> None:
+    """A shared object with both functions."""
+    made = module([outer(), channels()], host().triple)
+    path.write_bytes(shared_object([Unit(made, explicit=True)], ["outer", "channels"], host()))
+
+
+@pattern("conv", conditions=[dtype("x").equals("float32"), rank("x").equals(4)])
 def conv(x):
-    return ops.Conv(x, const("w"), maybe_const("b"), label="conv")
+    return ops.Conv(x, const("w"), maybe_const("b"))
 
 
 class Outer(heddle.Backend):
@@ -62,15 +70,16 @@ class Outer(heddle.Backend):
 
     def __init__(self, library: Path) -> None:
         super().__init__()
-        self.instruction = Intrinsic(
-            "outer",
-            tile=(ROWS, COLUMNS, 1),
-            meaning=lambda acc, a, b: acc + a * b,
-            emit=Symbol(str(library), "outer"),
+        where = str(library)
+        self.instructions = (
+            Intrinsic("outer", (ROWS, COLUMNS, 1), lambda acc, a, b: acc + a * b, Symbol(where, "outer")),
+            Intrinsic(
+                "channels", (1, COLUMNS, 1), lambda acc, a, b: acc + a * b, Symbol(where, "channels"), lanewise=True
+            ),
         )
 
     def compile(self, region: heddle.Region) -> heddle.Artifact:
-        tiles = Intrinsics([self.instruction])
+        tiles = Intrinsics(self.instructions)
         return tiles.artifact(compile_region(region.body, host(), tiles), self.name)
 
 
@@ -79,9 +88,10 @@ def main(model: str) -> None:
         library = Path(folder) / "libouter.so"
         build_library(library)
         with heddle.compile(model, [Outer(library), "host"]) as there, heddle.compile(model) as here:
-            calls = [step.artifact.meta.get("intrinsics", {}).get("outer", 0) for step in there.schedules[0].steps]
-            print(there.plan, f"\n{sum(calls)} nests of loops call the library")
-            assert sum(calls)
+            used = [step.artifact.meta.get("intrinsics", {}) for step in there.schedules[0].steps]
+            calls = {name: sum(each.get(name, 0) for each in used) for name in ("outer", "channels")}
+            print(there.plan, f"\n{calls['outer']} and {calls['channels']} nests of loops call the library")
+            assert calls["outer"]
             x = np.random.default_rng(0).standard_normal(here.inputs[0].shape).astype(np.float32)
             for found, expected in zip(there(x).values(), here(x).values(), strict=True):
                 away = np.abs(found - expected).max() / np.abs(expected).max()
