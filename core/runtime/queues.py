@@ -77,8 +77,8 @@ class Workers:
     def start(self, jobs: Sequence[Job]) -> None:
         """Let jobs run, each when its device is free; DeviceError when there is no thread to be had."""
         for job in jobs:
-            if job.queue.admit(job) and not self._hand(job):
-                raise DeviceError(f"device {job.queue.name!r}: the system gives this process no more threads")
+            if job.queue.admit(job):
+                self._hand(job)
 
     def close(self) -> None:
         """Let the threads end after the jobs that there are."""
@@ -87,21 +87,26 @@ class Workers:
                 self._handed.put(None)
             self._forget()
 
-    def _hand(self, job: Job) -> bool:
-        """Give an admitted job to a thread; False when none can be made."""
+    def _hand(self, job: Job) -> None:
+        """Give an admitted job to a thread: one that has nothing to do, else a new one, else whichever is first."""
         with self._lock:
             if self._process != os.getpid():  # the threads stayed behind when the process was forked
                 self._forget()
-            if self._spare > 0 or self._count >= len(self._devices):
-                self._spare -= 1
-            else:
-                try:
-                    threading.Thread(target=self._work, args=(self._handed,), name="heddle-worker", daemon=True).start()
-                except RuntimeError:
-                    return False
-                self._count += 1
+            new = self._spare <= 0 and self._count < len(self._devices) and self._grow()
+            if not self._count:
+                job.queue.release()
+                raise DeviceError(f"device {job.queue.name!r}: the system gives this process no more threads")
+            self._spare -= not new
             self._handed.put(job)
-            return True
+
+    def _grow(self) -> bool:
+        """Make a thread; False when the system gives none."""
+        try:
+            threading.Thread(target=self._work, args=(self._handed,), name="heddle-worker", daemon=True).start()
+        except RuntimeError:
+            return False
+        self._count += 1
+        return True
 
     def _work(self, handed: SimpleQueue[Job | None]) -> None:
         while (job := handed.get()) is not None:
@@ -121,5 +126,7 @@ class Workers:
             if following is not None:
                 free.append(following)
             mine += free[:1]
-            mine += [other for other in free[1:] if not self._hand(other)]
+            for other in free[1:]:
+                self._hand(other)
+                del other
             del job, ready, free, following

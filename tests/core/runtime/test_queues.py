@@ -133,16 +133,21 @@ def test_a_forked_process_has_threads_of_its_own(workers) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_without_a_thread_to_be_had_it_is_said(workers, monkeypatch) -> None:
-    def refuse(self: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    with pytest.raises(DeviceError, match="device 'a': the system gives this process no more threads"):
-        workers.start([job(DeviceQueue("a"), 0, lambda: None)])
+def refuse(thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
 
 
-def test_a_worker_that_can_have_no_help_does_all_itself(workers, monkeypatch) -> None:
+def test_without_a_thread_to_be_had_it_is_said_and_forgotten(workers, monkeypatch) -> None:
+    queue, done = DeviceQueue("a"), threading.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(DeviceError, match=r"device 'a': .* no more threads"):
+            workers.start([job(queue, 0, lambda: None)])
+    workers.start([job(queue, 1, done.set)])
+    assert done.wait(SECONDS)
+
+
+def test_a_thread_that_can_have_no_help_does_all_itself(workers, monkeypatch) -> None:
     queues, done, threads = [DeviceQueue(name) for name in "abc"], threading.Semaphore(0), set()
 
     def run() -> None:
@@ -150,7 +155,7 @@ def test_a_worker_that_can_have_no_help_does_all_itself(workers, monkeypatch) ->
         done.release()
 
     def first() -> None:
-        monkeypatch.setattr(workers, "_hand", lambda job: False)
+        monkeypatch.setattr(threading.Thread, "start", refuse)
 
     workers.start([job(queues[0], 0, first, *(job(queue, 1, run) for queue in queues))])
     assert all(done.acquire(timeout=SECONDS) for _ in queues)
