@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from heddle.backends.cudnn.calls import Call
 from heddle.backends.cudnn.convolutions import PlanBuilder
-from heddle.backends.cudnn.program import dense
+from heddle.backends.libraries.strides import dense
 from heddle.core.codegen.lower import Lowering
 from heddle.core.codegen.tensor import load
 from heddle.core.ir import Graph, Value

@@ -1,10 +1,10 @@
-"""Operators that a library computes together with what follows them: a head, and the tail that joins its call."""
+"""Which operators join the call of one before them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
+from heddle.backends.libraries.chains import Chain
 from heddle.core.ir import Graph, Node, Value
 from heddle.core.ops import attributes_of
 
@@ -12,29 +12,6 @@ CONVOLUTIONS = ("Conv", "ConvTranspose")
 PRODUCTS = ("MatMul", "Gemm")
 ACTIVATIONS = ("Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh")
 """What cuDNN computes behind a convolution."""
-
-
-@dataclass(eq=False)
-class Chain:
-    """A head, and the nodes after it that become part of its call, each the only reader of the one before."""
-
-    head: Node
-    tail: list[Node] = field(default_factory=list)
-
-    @property
-    def last(self) -> Node:
-        return self.tail[-1] if self.tail else self.head
-
-    @property
-    def value(self) -> Value:
-        """What the chain gives so far."""
-        return self.last.results[0]
-
-    def other(self, node: Node) -> Value:
-        """The operand of a node of two that is not the chain's own."""
-        own = {result for one in (self.head, *self.tail) for result in one.results}
-        (other,) = (operand for operand in node.operands if operand not in own)
-        return other
 
 
 Takes = Callable[[Graph, Chain, Node], bool]
@@ -61,7 +38,7 @@ def chains(
             if not heads[node.op](graph, chain, readers[0]):
                 break
             chain.tail.append(readers[0])
-        found |= dict.fromkeys((chain.head, *chain.tail))
+        found |= dict.fromkeys(chain.nodes)
         found[chain.last] = chain
     return found
 

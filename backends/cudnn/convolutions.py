@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 from heddle.backends.cudnn.calls import Call, call
-from heddle.backends.cudnn.chains import Chain
 from heddle.backends.cudnn.layouts import Images
-from heddle.backends.cudnn.program import Operation, Plan, Tensor, channels_last
+from heddle.backends.cudnn.program import Operation, Plan, Tensor
+from heddle.backends.libraries.chains import Chain
+from heddle.backends.libraries.strides import channels_last
 from heddle.core.codegen.lower import Lowering
 from heddle.core.codegen.lower.slicing import padded
 from heddle.core.ir import Graph, Node, Value, dtype_name

@@ -8,12 +8,13 @@ from typing import Any
 
 from heddle.backends.cudnn import attention, convolutions, products
 from heddle.backends.cudnn.calls import Call
-from heddle.backends.cudnn.chains import CONVOLUTIONS, PRODUCTS, Chain, chains, joins_convolution, joins_product
+from heddle.backends.cudnn.chains import CONVOLUTIONS, PRODUCTS, chains, joins_convolution, joins_product
 from heddle.backends.cudnn.kernels.each import each, failing
 from heddle.backends.cudnn.kernels.grid import Grid
 from heddle.backends.cudnn.kernels.grouping import grouped
 from heddle.backends.cudnn.kernels.rows import rows, worthwhile
 from heddle.backends.cudnn.layouts import Images
+from heddle.backends.libraries.chains import Chain
 from heddle.core.codegen.fuse import fuse
 from heddle.core.codegen.loops import Buffer
 from heddle.core.codegen.lower import Lowering, Step, lower

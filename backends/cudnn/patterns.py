@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from math import prod
 from typing import Any
 
 from heddle.backends.cudnn import convolutions, products
 from heddle.backends.cudnn.chains import CONVOLUTIONS, PRODUCTS
 from heddle.backends.cudnn.chips import Chip
 from heddle.backends.cudnn.kernels.capable import refusal
-from heddle.core.ir import Node, TensorType
+from heddle.backends.libraries.checks import shapes_known
+from heddle.core.ir import Node
 from heddle.core.pattern import (
     Match,
     Pattern,
@@ -31,6 +31,8 @@ from heddle.core.pattern import (
 from heddle.core.pattern.conditions import Condition
 
 MOST_AXES = 8
+"""Kernels are spread over so many."""
+known = shapes_known(MOST_AXES)
 ATTENTION = "attention"
 HEAD = 128
 """The most channels that a head of the fused attention has."""
@@ -48,19 +50,6 @@ REDUCTIONS = (
 PER_CHANNEL = ("BatchNormalization", "GroupNormalization", "InstanceNormalization")
 MOVED = ("float32", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool")
 """The types of elements that are moved as they are."""
-
-
-def known(match: Match) -> str | None:
-    """Refuses what has no known shape, no elements, or more axes than kernels are spread over."""
-    for node in match.nodes:
-        for value in (*node.operands, *node.results):
-            if not isinstance(value.type, TensorType) or value.type.shape is None:
-                return f"{value} is {value.type}, takes a known shape"
-            if len(value.type.shape) > MOST_AXES:
-                return f"{value} has {len(value.type.shape)} axes, takes at most {MOST_AXES}"
-            if value not in match.graph.constants and prod(value.type.shape) == 0:
-                return f"{value} is {value.type}, takes at least one element"
-    return None
 
 
 def computed(match: Match) -> str | None:

@@ -6,8 +6,9 @@ from dataclasses import replace
 from math import prod
 
 from heddle.backends.cudnn.calls import Call, call
-from heddle.backends.cudnn.chains import Chain, gemm_addend, is_bias
+from heddle.backends.cudnn.chains import gemm_addend, is_bias
 from heddle.backends.cudnn.program import Product
+from heddle.backends.libraries.chains import Chain
 from heddle.core.codegen.affine import Affine
 from heddle.core.codegen.lower import Lowering
 from heddle.core.codegen.lower.rules import spread

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from math import prod
 from typing import Any, NamedTuple
 
 MAGIC = b"HGPU1\n"
@@ -111,18 +110,6 @@ class Program:
     ptx: str
     capability: int
     faults: tuple[str, ...] = ()
-
-
-def dense(dims: tuple[int, ...]) -> tuple[int, ...]:
-    """The strides of row-major memory."""
-    return tuple(prod(dims[axis + 1 :]) for axis in range(len(dims)))
-
-
-def channels_last(dims: tuple[int, ...]) -> tuple[int, ...]:
-    """The strides of memory in which channels lie side by side."""
-    _, channels, *spatial = dims
-    inner = tuple(channels * stride for stride in dense(tuple(spatial)))
-    return (channels * prod(spatial), 1, *inner)
 
 
 def to_bytes(program: Program) -> bytes:

@@ -21,10 +21,9 @@ from heddle.backends.onednn.quantization import VNNI
 from heddle.backends.onednn.spelling import spelled
 from heddle.core.codegen.target import host
 from heddle.core.errors import BackendError, DeviceError
-from heddle.core.ir import Value, dtype_name
 from heddle.core.pattern import Pattern
 from heddle.core.plugin import Backend, Figures, Region, Tolerance
-from heddle.core.runtime.artifact import Artifact, Port, Signature
+from heddle.core.runtime.artifact import Artifact
 from heddle.core.runtime.cpu import machine
 
 ROUNDED = ("quantize", "qlinear_conv", "qlinear_matmul")
@@ -104,10 +103,7 @@ class Onednn(Backend):
         return Artifact(
             backend=self.name,
             device="onednn",
-            signature=Signature(
-                tuple(map(_port, region.body.inputs)),
-                tuple(map(_port, region.body.outputs)),
-            ),
+            signature=region.signature,
             code=native_loop(),
             constants=lowering.constants,
             workspace=workspace,
@@ -119,7 +115,3 @@ class Onednn(Backend):
             },
             nodes=tuple(dict.fromkeys(node.name for node in region.body.nodes if node.name)),
         )
-
-
-def _port(value: Value) -> Port:
-    return Port(value.name, dtype_name(value.dtype), value.shape)

@@ -5,26 +5,10 @@ from __future__ import annotations
 from math import prod
 
 import numpy as np
+from heddle.backends.libraries.chains import Chain
 from heddle.backends.onednn.eltwise import eltwise
 from heddle.backends.onednn.quantization import Multiplier
-from heddle.core.ir import Graph, Node, Value
-
-
-class Chain:
-    """An operator and those after it that become part of its primitive, with the value that comes out."""
-
-    def __init__(self, first: Node) -> None:
-        self.first = first
-        self.after: list[Node] = []
-
-    @property
-    def last(self) -> Node:
-        return self.after[-1] if self.after else self.first
-
-    @property
-    def value(self) -> Value:
-        return self.last.results[0]
-
+from heddle.core.ir import Graph, Node
 
 FUSED_BINARY = ("Add", "Mul", "Sub", "Max", "Min", "Div")
 HEADS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
@@ -42,18 +26,18 @@ def chains(graph: Graph, multiplier: Multiplier) -> tuple[dict[Node, Chain], set
         if node.op not in HEADS:
             chain = _normalization(graph, node) or _sum_of_integers(graph, multiplier, node)
             if chain is not None:
-                taken.update(id(one) for one in (chain.first, *chain.after))
+                taken.update(id(one) for one in chain.nodes)
                 ends[chain.last] = chain
             continue
         chain = Chain(node)
-        while len(chain.after) < MOST_POSTS and chain.value not in outputs:
+        while len(chain.tail) < MOST_POSTS and chain.value not in outputs:
             readers = graph.consumers.get(chain.value, ())
             if len(readers) != 1 or id(readers[0]) in taken or not _fuses(graph, multiplier, chain, readers[0]):
                 break
-            chain.after.append(readers[0])
+            chain.tail.append(readers[0])
             if readers[0].op == "QuantizeLinear":
                 break
-        taken.update(id(one) for one in (chain.first, *chain.after))
+        taken.update(id(one) for one in chain.nodes)
         ends[chain.last] = chain
     return ends, taken
 
@@ -65,7 +49,7 @@ def _normalization(graph: Graph, node: Node) -> Chain | None:
     chain = Chain(node)
     readers = graph.consumers.get(chain.value, ())
     if len(readers) == 1 and readers[0].op == "Relu" and chain.value not in graph.outputs:
-        chain.after.append(readers[0])
+        chain.tail.append(readers[0])
     return chain
 
 
@@ -85,7 +69,7 @@ def _sum_of_integers(graph: Graph, multiplier: Multiplier, node: Node) -> Chain 
             return None
         if readers[0].op != "QuantizeLinear" and eltwise(readers[0], graph) is None:
             return None
-        chain.after.append(readers[0])
+        chain.tail.append(readers[0])
     return chain
 
 
@@ -93,7 +77,7 @@ def _fuses(graph: Graph, multiplier: Multiplier, chain: Chain, node: Node) -> bo
     """Whether a node that alone reads the chain's value can be part of its primitive."""
     value, result = chain.value, node.results[0]
     if node.op == "QuantizeLinear":
-        return multiplier.operands(chain.first) is not None
+        return multiplier.operands(chain.head) is not None
     if result.shape != value.shape:
         return False
     if eltwise(node, graph) is not None:
@@ -102,8 +86,8 @@ def _fuses(graph: Graph, multiplier: Multiplier, chain: Chain, node: Node) -> bo
         return False
     if node.op in ("Sub", "Div") and node.operands[0] != value:
         return False
-    (other,) = (operand for operand in node.operands if operand != value)
-    return bool(other.shape) and _spreads(other.shape, value.shape, flat=_is_flat(chain.first))
+    other = chain.other(node)
+    return bool(other.shape) and _spreads(other.shape, value.shape, flat=_is_flat(chain.head))
 
 
 def _is_flat(head: Node) -> bool:

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import prod
 
 import numpy as np
+from heddle.backends.libraries.checks import Check, shapes_known
 from heddle.backends.onednn.windows import windows
-from heddle.core.ir import Node, TensorType
+from heddle.core.ir import Node
 from heddle.core.pattern import Match, attribute
 
-Check = Callable[[Match], str | None]
 EXACT = 2**24
 """Integers up to here, and their sums, are exact in float32."""
 MOST_AXES = 6
 """Tensors of more axes fall off the library's fast paths."""
-
-
-def known(match: Match) -> str | None:
-    """Refuses tensors of unknown shape, without elements, or of more axes than the library likes."""
-    for node in match.nodes:
-        for value in (*node.operands, *node.results):
-            if not isinstance(value.type, TensorType) or value.type.shape is None:
-                return f"{value} is {value.type}, takes a known shape"
-            if len(value.type.shape) > MOST_AXES:
-                return f"{value} has {len(value.type.shape)} axes, takes at most {MOST_AXES}"
-            listed = value in match.graph.constants and len(value.type.shape) < 2  # no axes, no region of interest
-            if not listed and any(size < 1 for size in value.type.shape):
-                return f"{value} is {value.type}, takes at least one element"
-    return None
+known = shapes_known(MOST_AXES)
 
 
 def both(*checks: Check) -> Check:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from heddle.backends.onednn.chains import Chain
+from heddle.backends.libraries.chains import Chain
 from heddle.backends.onednn.library import DST, SRC, WEIGHTS
 from heddle.backends.onednn.lower import Lowering
 from heddle.backends.onednn.quantization import Array, Quantized, real_array, result_scale
@@ -51,9 +51,9 @@ def drain(
     lowering: Lowering, chain: Chain, integers: tuple[Quantized, Quantized] | None
 ) -> tuple[Sequence[Node], dict[str, Any]]:
     """The chain's nodes before a quantization that ends it, and that quantization's scales."""
-    if chain.last.op != "QuantizeLinear" or not chain.after:
-        return chain.after, {}
-    return chain.after[:-1], lowering.scaling({DST: result_scale(lowering.graph, chain.last)})
+    if chain.last.op != "QuantizeLinear" or not chain.tail:
+        return chain.tail, {}
+    return chain.tail[:-1], lowering.scaling({DST: result_scale(lowering.graph, chain.last)})
 
 
 def merged(*groups: dict[str, Any]) -> dict[str, Any]:

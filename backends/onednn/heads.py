@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from heddle.backends.onednn.chains import Chain
+from heddle.backends.libraries.chains import Chain
 from heddle.backends.onednn.eltwise import eltwise
 from heddle.backends.onednn.factors import bias_of, drain, merged, unsigned, weights_of
 from heddle.backends.onednn.images import flat
@@ -34,18 +34,18 @@ from heddle.core.pattern import attribute
 
 def lower_chain(lowering: Lowering, chain: Chain) -> None:
     """Append the primitive of a head and all that follows it."""
-    if chain.first.op in ("Conv", "ConvTranspose"):
+    if chain.head.op in ("Conv", "ConvTranspose"):
         _convolution(lowering, chain)
-    elif chain.first.op == "BatchNormalization":
+    elif chain.head.op == "BatchNormalization":
         _normalization(lowering, chain)
-    elif chain.first.op == "Add":
+    elif chain.head.op == "Add":
         _sum_of_integers(lowering, chain)
     else:
         product(lowering, chain)
 
 
 def _convolution(lowering: Lowering, chain: Chain) -> None:
-    node, out = chain.first, chain.value
+    node, out = chain.head, chain.value
     x, w, *rest = node.inputs
     assert x is not None
     assert w is not None
@@ -86,15 +86,15 @@ def _image(lowering: Lowering, node: Node, x: Value, layout: Layout) -> int:
 
 def _normalization(lowering: Lowering, chain: Chain) -> None:
     """Images lie as they did."""
-    x, *vectors = chain.first.operands
+    x, *vectors = chain.head.operands
     source = lowering.tensor(x)
     layout = lowering.layout(source)
     source = lowering.laid(source, layout)
     named = zip((SCALE, SHIFT, MEAN, VARIANCE), vectors, strict=True)
     arguments = {SRC: source} | {argument: lowering.plain(vector) for argument, vector in named}
-    post = fused(lowering, chain, chain.after, partial(operand_tensor, lowering, layout))
+    post = fused(lowering, chain, chain.tail, partial(operand_tensor, lowering, layout))
     numbers = {
-        "epsilon": float(attribute(chain.first, "epsilon")),
+        "epsilon": float(attribute(chain.head, "epsilon")),
         "flags": GLOBAL_STATS | USE_SCALE | USE_SHIFT,
     }
     arguments[DST] = lowering.result(chain.value, layout(chain.value.shape))
@@ -103,13 +103,13 @@ def _normalization(lowering: Lowering, chain: Chain) -> None:
 
 def _sum_of_integers(lowering: Lowering, chain: Chain) -> None:
     """Bytes in and bytes out: the primitive scales its operands, and zero points are sums after it."""
-    left, right = (lowering.quantized[operand] for operand in chain.first.operands)
+    left, right = (lowering.quantized[operand] for operand in chain.head.operands)
     result = result_scale(lowering.graph, chain.last)
     source = lowering.tensor(left.raw)
     layout = lowering.layout(source)
     sources = [lowering.laid(lowering.tensor(one.raw), layout) for one in (left, right)]
     offset = sum(float(one.scale.reshape(())) * float(one.zero.reshape(())) for one in (left, right))
-    activations = [eltwise(node, lowering.graph) for node in chain.after[:-1]]
+    activations = [eltwise(node, lowering.graph) for node in chain.tail[:-1]]
     scaled = Post("linear", float(1 / result.scale.reshape(())), float(result.zero.reshape(())))
     post = (Post("linear", 1.0, -offset), *(one for one in activations if one is not None), scaled)
     target = lowering.result(chain.value, layout(chain.value.shape))

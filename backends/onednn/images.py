@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from math import prod
 
-from heddle.backends.onednn.layouts import BLOCK, Layout, channels_last, in_blocks
+from heddle.backends.libraries.strides import channels_last
+from heddle.backends.onednn.layouts import BLOCK, Layout, in_blocks
 from heddle.core.ir import Graph, Node
 from heddle.core.pattern import attribute
 

@@ -5,24 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import prod
 
-Numbers = tuple[int, ...]
+from heddle.backends.libraries.strides import Numbers, channels_last, dense
+
 Layout = Callable[[Numbers], Numbers]
 """The strides of a tensor of these dimensions."""
 
 BLOCK = 8
 """How many channels lie side by side in a block: as many as a vector of AVX2 holds."""
-
-
-def dense(dims: Numbers) -> Numbers:
-    """The strides of row-major memory."""
-    return tuple(prod(dims[axis + 1 :]) for axis in range(len(dims)))
-
-
-def channels_last(dims: Numbers) -> Numbers:
-    """The strides of memory in which channels lie side by side."""
-    _, channels, *spatial = dims
-    inner = tuple(channels * stride for stride in dense(tuple(spatial)))
-    return (channels * prod(spatial), 1, *inner)
 
 
 def in_blocks(dims: Numbers) -> Numbers:

@@ -8,10 +8,11 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from heddle.backends.onednn.chains import Chain
+from heddle.backends.libraries.chains import Chain
+from heddle.backends.libraries.strides import channels_last, dense
 from heddle.backends.onednn.eltwise import eltwise
 from heddle.backends.onednn.images import Images
-from heddle.backends.onednn.layouts import Layout, channels_last, dense, image_layout, in_blocks, same_order
+from heddle.backends.onednn.layouts import Layout, image_layout, in_blocks, same_order
 from heddle.backends.onednn.library import DST, SRC
 from heddle.backends.onednn.memory import bytes_of
 from heddle.backends.onednn.program import Place, Post, Primitive, Tensor
@@ -210,23 +211,13 @@ def fused(
     lowering: Lowering, chain: Chain, after: Sequence[Node], operand: Callable[[Value, tuple[int, ...]], int]
 ) -> tuple[Post, ...]:
     """The post-operations of a chain; `operand` gives the tensor of what one reads beside a whole of this shape."""
-    posts, value = [], chain.first.results[0] if after is chain.after else _before(chain, after)
+    posts = []
     for node in after:
         found = eltwise(node, lowering.graph)
-        if found is not None:
-            posts.append(found)
-        else:
-            (other,) = (one for one in node.operands if one != value)
-            posts.append(Post(node.op.lower(), tensor=operand(other, value.shape)))
-        value = node.results[0]
+        if found is None:
+            found = Post(node.op.lower(), tensor=operand(chain.other(node), node.results[0].shape))
+        posts.append(found)
     return tuple(posts)
-
-
-def _before(chain: Chain, after: Sequence[Node]) -> Value:
-    """The value that the first of these nodes of a chain reads from it."""
-    nodes = [chain.first, *chain.after]
-    at = len(nodes) - len(after) if after else len(nodes)
-    return nodes[at - 1].results[0]
 
 
 def operand_tensor(lowering: Lowering, layout: Layout, other: Value, whole: tuple[int, ...]) -> int:

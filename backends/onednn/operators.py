@@ -7,8 +7,9 @@ from dataclasses import replace
 from math import prod
 
 import numpy as np
+from heddle.backends.libraries.strides import channels_last, dense
 from heddle.backends.onednn.eltwise import eltwise, variable
-from heddle.backends.onednn.layouts import BLOCK, channels_last, dense, in_blocks
+from heddle.backends.onednn.layouts import BLOCK, in_blocks
 from heddle.backends.onednn.library import DST, MULTIPLE_SRC, SCALE, SHIFT, SRC, SRC_1, USE_SCALE, USE_SHIFT
 from heddle.backends.onednn.lower import Lowering, operand_tensor
 from heddle.backends.onednn.quantization import Quantized, result_scale

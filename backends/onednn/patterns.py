@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from heddle.backends.libraries.checks import Check
 from heddle.backends.onednn.checks import (
     MOST_AXES,
-    Check,
     alike,
     all_real,
     averages_fit,

@@ -8,9 +8,9 @@ from functools import partial
 from math import prod
 from typing import Any
 
-from heddle.backends.onednn.chains import Chain
+from heddle.backends.libraries.chains import Chain
+from heddle.backends.libraries.strides import dense
 from heddle.backends.onednn.factors import drain, known, merged, unsigned, weights_of
-from heddle.backends.onednn.layouts import dense
 from heddle.backends.onednn.library import BIAS, DST, SRC, WEIGHTS
 from heddle.backends.onednn.lower import Lowering, fused, operand_tensor
 from heddle.backends.onednn.program import Post
@@ -32,7 +32,7 @@ def product(lowering: Lowering, chain: Chain) -> None:
 
 def _suits_columns(lowering: Lowering, chain: Chain) -> bool:
     """Whether a product by a constant matrix is faster so, and all that its chain reads can lie so too."""
-    node, out = chain.first, chain.value
+    node, out = chain.head, chain.value
     w = node.operands[1]
     if len(w.shape) != 2 or known(lowering, w) is None or lowering.multiplier.operands(node) is not None:
         return False
@@ -41,8 +41,8 @@ def _suits_columns(lowering: Lowering, chain: Chain) -> bool:
     rows, columns = prod(out.shape[:-1]), out.shape[-1]
     if not lowering.images.in_columns(rows, prod(w.shape) // columns, columns):
         return False
-    made = {one.results[0] for one in (node, *chain.after)}
-    others = [operand for one in chain.after for operand in one.operands if operand not in made]
+    made = {one.results[0] for one in chain.nodes}
+    others = [operand for one in chain.tail for operand in one.operands if operand not in made]
     return all(_lies_in_columns(other, out.shape) for other in (*node.operands[2:], *others))
 
 
@@ -53,14 +53,14 @@ def _lies_in_columns(other: Value, whole: tuple[int, ...]) -> bool:
 
 
 def _over_columns(lowering: Lowering, chain: Chain) -> None:
-    node, out = chain.first, chain.value
+    node, out = chain.head, chain.value
     x, w, *rest = node.operands
     weights, _ = weights_of(lowering, w, None, 0, 1)
     packed = lowering.constant(weights)
     inner, columns = weights.shape[::-1] if _turned(node) else weights.shape
     strides = (inner, 1, 1) if _turned(node) else (1, columns, 1)
     arguments = {SRC: lowering.in_columns(x), WEIGHTS: lowering.view(packed, (columns, inner, 1), strides)}
-    bias, after = _bias(lowering, chain, rest[0] if rest else None, chain.after)
+    bias, after = _bias(lowering, chain, rest[0] if rest else None, chain.tail)
     operand = partial(_column_operand, lowering)
     post = fused(lowering, chain, after, operand)
     if bias is not None:
@@ -84,7 +84,7 @@ def _column_operand(lowering: Lowering, other: Value, whole: tuple[int, ...]) ->
 
 
 def _of_matrices(lowering: Lowering, chain: Chain) -> None:
-    node, out = chain.first, chain.value
+    node, out = chain.head, chain.value
     x, w, *rest = node.operands
     integers = lowering.multiplier.operands(node)
     after, scaled = drain(lowering, chain, integers)
@@ -176,9 +176,7 @@ def _bias(
             lowering.view(lowering.plain(c), (columns,)) if array is None else lowering.constant(array.reshape(-1))
         ), after
     if after and after[0].op == "Add":
-        value = chain.first.results[0]
-        (other,) = (operand for operand in after[0].operands if operand != value)
-        array = known(lowering, other)
+        array = known(lowering, chain.other(after[0]))
         if array is not None and array.size == columns and array.shape[-1:] == (columns,):
             return lowering.constant(array.reshape(-1)), after[1:]
     return None, after

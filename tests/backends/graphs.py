@@ -11,6 +11,18 @@ from onnx import helper, numpy_helper
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
+CONVOLUTIONS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
+    ((1, 3, 9), (4, 3, 3), {"pads": [1, 1]}),
+    ((2, 3, 9, 8), (8, 3, 3, 3), {"pads": [1, 0, 1, 2], "strides": [2, 1]}),
+    ((1, 8, 6, 6), (8, 1, 3, 3), {"group": 8, "pads": [1, 1, 1, 1]}),
+    ((1, 8, 9, 9), (6, 4, 3, 3), {"group": 2, "dilations": [2, 2]}),
+    ((1, 1, 28, 28), (8, 1, 5, 5), {"auto_pad": "SAME_UPPER"}),
+    ((1, 1, 9, 9), (3, 1, 4, 4), {"auto_pad": "SAME_LOWER", "strides": [2, 2]}),
+    ((1, 5, 6, 6), (7, 5, 1, 1), {"strides": [2, 2]}),
+    ((1, 2, 5, 6, 7), (3, 2, 2, 3, 2), {"strides": [1, 2, 2]}),
+]
+"""Images, weights and attributes of convolutions in every way of writing them."""
+
 
 def model(
     nodes: Sequence[onnx.NodeProto],

@@ -15,7 +15,7 @@ from onnx import helper
 import heddle
 from tests.backends import graphs
 from tests.backends.cudnn import simulated
-from tests.backends.graphs import Arrays, normal
+from tests.backends.graphs import CONVOLUTIONS, Arrays, normal
 from tests.oracle import session
 
 Array = np.ndarray[Any, Any]
@@ -48,15 +48,6 @@ def compare(made: onnx.ModelProto, inputs: Arrays, tolerance: float = 1e-4, **op
             )
 
 
-CONVOLUTIONS = [
-    ((1, 3, 9), (4, 3, 3), {"pads": [1, 1]}),
-    ((2, 3, 9, 8), (8, 3, 3, 3), {"pads": [1, 0, 1, 2], "strides": [2, 1]}),
-    ((1, 8, 6, 6), (8, 1, 3, 3), {"group": 8, "pads": [1, 1, 1, 1]}),
-    ((1, 8, 9, 9), (6, 4, 3, 3), {"group": 2, "dilations": [2, 2]}),
-    ((1, 1, 28, 28), (8, 1, 5, 5), {"auto_pad": "SAME_UPPER"}),
-    ((1, 1, 9, 9), (3, 1, 4, 4), {"auto_pad": "SAME_LOWER", "strides": [2, 2]}),
-    ((1, 2, 5, 6, 7), (3, 2, 2, 3, 2), {"strides": [1, 2, 2]}),
-]
 TAILS: list[list[tuple[str, tuple[str, ...], dict[str, Any]]]] = [
     [], [("Relu", (), {})], [("Add", ("r",), {}), ("Relu", (), {})], [("Clip", ("low", "high"), {})],
     [("LeakyRelu", (), {"alpha": 0.2}), ("Mul", ("k",), {})], [("Sigmoid", (), {})], [("Add", ("k",), {})],

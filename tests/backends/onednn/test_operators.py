@@ -14,21 +14,10 @@ from heddle.core.codegen.target import host
 from onnx import helper
 
 import heddle
-from tests.backends.graphs import Arrays, model, normal
+from tests.backends.graphs import CONVOLUTIONS, Arrays, model, normal
 from tests.backends.onednn.comparing import compare, kinds, needs_library, program
 
 pytestmark = needs_library
-
-CONVOLUTIONS = [
-    ((1, 3, 9), (4, 3, 3), {"pads": [1, 1]}),
-    ((2, 3, 9, 8), (8, 3, 3, 3), {"pads": [1, 0, 1, 2], "strides": [2, 1]}),
-    ((1, 8, 6, 6), (8, 1, 3, 3), {"group": 8, "pads": [1, 1, 1, 1]}),
-    ((1, 8, 9, 9), (6, 4, 3, 3), {"group": 2, "dilations": [2, 2]}),
-    ((1, 1, 28, 28), (8, 1, 5, 5), {"auto_pad": "SAME_UPPER"}),
-    ((1, 1, 9, 9), (3, 1, 4, 4), {"auto_pad": "SAME_LOWER", "strides": [2, 2]}),
-    ((1, 5, 6, 6), (7, 5, 1, 1), {"strides": [2, 2]}),
-    ((1, 2, 5, 6, 7), (3, 2, 2, 3, 2), {"strides": [1, 2, 2]}),
-]
 
 
 @pytest.mark.parametrize(("x", "w", "attributes"), CONVOLUTIONS)
