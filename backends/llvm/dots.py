@@ -1,34 +1,21 @@
-"""Matrix products of bytes with constant weights: exact sums by kernels of integers, with what follows fused."""
+"""Matrix products of bytes, of which the right one may be constant: exact sums, with what follows fused."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import numpy as np
-from heddle.backends.llvm import matrices
-from heddle.backends.llvm.choices import Choices
 from heddle.backends.llvm.convolutions import Dequantized
 from heddle.backends.llvm.held import BYTES
-from heddle.backends.llvm.matrices import Schedule
-from heddle.backends.llvm.products import located
-from heddle.backends.llvm.tails import fits, less, operands_of, tail_of
+from heddle.core.codegen.affine import Affine, of_axis, only_axis
 from heddle.core.codegen.affine import axis as fresh_axis
-from heddle.core.codegen.affine import flatten, of_axis, only_axis
-from heddle.core.codegen.kernels import gemm, tiles
-from heddle.core.codegen.kernels.arithmetic import arithmetic_of
-from heddle.core.codegen.kernels.tail import Place
-from heddle.core.codegen.llvm import Function
-from heddle.core.codegen.lower import Lowering, Step
+from heddle.core.codegen.lower import Lowering
 from heddle.core.codegen.lower.quantization import number, requantized
-from heddle.core.codegen.narrow import storage_type
-from heddle.core.codegen.target import Target
-from heddle.core.codegen.template import Argument, template
-from heddle.core.codegen.tensor import Compute, load, part, walk
-from heddle.core.codegen.values import I8, I16, I32
-from heddle.core.ir import Names, Value, tensor
+from heddle.core.codegen.tensor import Compute, load
+from heddle.core.ir import Value
 from heddle.core.ops.scalar import Expr, cast, const
 from numpy.typing import NDArray
 
@@ -38,27 +25,39 @@ LARGEST = 255
 """No byte and no difference of two is of greater magnitude."""
 
 
+Zero = Value | int
+"""A zero point: a computed one is a single number, or on the right may have one for each column."""
+
+
 @dataclass(frozen=True, eq=False)
 class Dot:
-    """Sums of products of a value's bytes, along its last axis, with `weights` of [*batch, k, n], whole numbers of at
-    most 9 bits; `batch` is empty or the value's own."""
+    """Sums of products of a value's bytes, along its last axis, with whole numbers of `shape` [*batch, k, n]; `batch`
+    is empty or the value's own.
+
+    Those are constant `weights` of at most 9 bits, or the bytes of `right`: then both sides count less their `zeros`.
+    """
 
     source: Value
-    weights: Array
+    shape: tuple[int, ...]
+    weights: Array | None = None
+    right: Value | None = None
+    zeros: tuple[Zero, Zero] = (0, 0)
 
 
 @dataclass(frozen=True, eq=False)
 class _Factors:
-    """What an operator multiplies: bytes less a zero point, with whole numbers; each with its scale."""
+    """What an operator multiplies: bytes less a zero point, with constants or with bytes less a zero point of theirs;
+    `scale` is that of both, single or by column."""
 
     source: Value
-    zero_point: Expr
-    weights: Array
+    zero_point: Zero
+    right: Array | Value
     scale: Array
+    right_zero: Zero = 0
 
 
 def take_dot(op: Lowering, known: dict[Value, Dequantized]) -> bool:
-    """Add the computation of a product of bytes with a constant; False, and nothing added, for any other node.
+    """Add the computation of a product of bytes; False, and nothing added, for any other node.
 
     `known` are the tensors that are made of integers.
     """
@@ -73,21 +72,25 @@ def _take_dequantized(op: Lowering, known: dict[Value, Dequantized]) -> bool:
     x, w, bias = known.get(op[0]), known.get(op[1]), op.operand(2)
     if x is None or w is None or x.scale.size != 1 or op.output.dtype != FLOAT32:
         return False
-    integers = op.constants.get(w.source, op.tables.get(w.source))
-    if integers is None or integers.ndim < 2:
-        return False
     turned = op.node.op == "Gemm" and bool(op.attrs["transB"])
     if op.node.op == "Gemm" and (op.attrs["transA"] or op.attrs["alpha"] != 1 or op.attrs["beta"] != 1):
         return False
-    columns = integers.ndim - (2 if turned else 1)
-    if w.scale.size > 1 and w.axis != columns:
+    rank = len(w.source.shape)
+    columns = rank - (2 if turned else 1)
+    if rank < 2 or (w.scale.size > 1 and w.axis != columns):
         return False
-    centred = integers.astype(np.int32) - _along(w.zero_point, columns, integers.ndim)
-    weights = np.swapaxes(centred, -1, -2) if turned else centred
-    if bias is not None and bias.shape[-1:] != (weights.shape[-1],):
+    integers = op.constants.get(w.source, op.tables.get(w.source))
+    if integers is None and (turned or w.zero_point.size > 1):
+        return False
+    right: Array | Value = w.source
+    if integers is not None:
+        centred = integers.astype(np.int32) - _along(w.zero_point, columns, rank)
+        right = np.swapaxes(centred, -1, -2) if turned else centred
+    if bias is not None and bias.shape[-1:] != (right.shape[-1],):
         return False
     scale = (x.scale.reshape(()).astype(np.float64) * w.scale.reshape(-1)).astype(np.float32)
-    factors = _Factors(x.source, const(int(x.zero_point.reshape(())), INT32), weights, scale)
+    zeros = int(x.zero_point.reshape(())), 0 if integers is not None else int(w.zero_point.reshape(()))
+    factors = _Factors(x.source, zeros[0], right, scale, zeros[1])
 
     def finished(total: Expr, scaled: Expr, row: Expr | None) -> Expr:
         product = cast(total, FLOAT32) * scaled
@@ -99,34 +102,44 @@ def _take_dequantized(op: Lowering, known: dict[Value, Dequantized]) -> bool:
 def _take_qlinear(op: Lowering) -> bool:
     scales = [op.known(i) for i in (1, 4, 6)]
     zeros = [op.known(i) for i in (2, 5, 7)]
-    weights = op.known(3)
-    if weights is None or weights.ndim < 2 or any(array is None for array in (*scales, *zeros)):
+    if len(op[3].shape) < 2 or any(array is None for array in (*scales, *zeros)):
         return False
     a_scale, b_scale, y_scale = (np.asarray(array) for array in scales)
-    a_zero, b_zero, y_zero = (np.asarray(array) for array in zeros)
+    a_zero, y_zero = np.asarray(zeros[0]), np.asarray(zeros[2])
     single = a_scale.size == a_zero.size == y_scale.size == y_zero.size == 1
-    if not single or a_scale.dtype != FLOAT32 or b_scale.ndim > 1 or b_scale.size not in (1, weights.shape[-1]):
+    if not single or a_scale.dtype != FLOAT32 or b_scale.ndim > 1 or b_scale.size not in (1, op[3].shape[-1]):
+        return False
+    found = _right(op, 3, 5)
+    if found is None:
         return False
     scale = (a_scale.reshape(()) * b_scale.reshape(-1) / y_scale.reshape(())).astype(np.float32)
-    centred = weights.astype(np.int32) - _along(b_zero, weights.ndim - 1, weights.ndim)
-    factors = _Factors(op[0], const(int(a_zero.reshape(())), INT32), centred, scale)
+    factors = _Factors(op[0], int(a_zero.reshape(())), found[0], scale, found[1])
     zero, dtype = const(int(y_zero.reshape(())), INT32), op.output.dtype
     return _add(op, factors, lambda total, scaled, _: requantized(total, scaled, zero, dtype))
 
 
 def _take_integers(op: Lowering) -> bool:
-    weights, zeros = op.known(1), op.known(3)
-    a_zero = op.operand(2)
-    if weights is None or weights.ndim < 2 or (op.operand(3) is not None and zeros is None):
+    a_zero, found = op.operand(2), _right(op, 1, 3)
+    if found is None or (a_zero is not None and a_zero.tensor.size != 1):
         return False
-    if a_zero is not None and a_zero.tensor.size != 1:
-        return False
-    if zeros is not None and zeros.size not in (1, weights.shape[-1]):
-        return False
+    return _add(op, _Factors(op[0], a_zero or 0, found[0], np.ones(1, np.float32), found[1]), lambda total, *_: total)
+
+
+def _right(op: Lowering, position: int, zero_position: int) -> tuple[Array | Value, Zero] | None:
+    """A right operand: constants less their zero points, or what is computed and its zero point; None for zero points
+    that are neither single nor by column, or are computed for constants."""
+    value, zero, zeros, array = op[position], op.operand(zero_position), op.known(zero_position), op.known(position)
+    if len(value.shape) < 2:
+        return None
+    if zero is not None and (len(zero.shape) > 1 or zero.tensor.size not in (1, value.shape[-1])):
+        return None
+    if array is None:
+        known = zeros is not None and zeros.size == 1
+        return value, int(np.asarray(zeros).reshape(())) if known else zero or 0
+    if zero is not None and zeros is None:
+        return None
     subtracted = np.zeros((), np.int32) if zeros is None else zeros
-    centred = weights.astype(np.int32) - _along(subtracted, weights.ndim - 1, weights.ndim)
-    zero = const(0, INT32) if a_zero is None else cast(number(a_zero), INT32)
-    return _add(op, _Factors(op[0], zero, centred, np.ones(1, np.float32)), lambda total, *_: total)
+    return array.astype(np.int32) - _along(subtracted, array.ndim - 1, array.ndim), 0
 
 
 def _along(values: Array, axis: int, rank: int) -> Array:
@@ -141,26 +154,19 @@ def _add(
     finished: Callable[[Expr, Expr, Expr | None], Expr],
     bias: Value | None = None,
 ) -> bool:
-    """Add the exact sums, less what the zero point adds to them, as `finished` makes results of them and of a scale
-    and a bias by column."""
-    x, weights = factors.source, factors.weights
-    depth, columns = weights.shape[-2:]
-    batched = weights.ndim > 2 and weights.shape[:-2] == x.shape[:-2]
+    """Add the exact sums, as `finished` makes results of them and of a scale and a bias by column."""
+    x, right = factors.source, factors.right
+    depth, columns = right.shape[-2:]
+    batched = len(right.shape) > 2 and right.shape[:-2] == x.shape[:-2]
     if x.dtype.name not in BYTES or len(x.shape) < 2 or 0 in op.output.shape or not depth:
         return False
-    if not (batched or prod(weights.shape[:-2]) == 1) or op.output.shape != (*x.shape[:-1], columns):
+    if not (batched or prod(right.shape[:-2]) == 1) or op.output.shape != (*x.shape[:-1], columns):
         return False
-    if depth * LARGEST * LARGEST >= 1 << 31:
+    if depth * LARGEST * LARGEST >= 1 << 31 or (isinstance(right, Value) and right.dtype.name not in BYTES):
         return False
-    if not batched:
-        weights = weights.reshape(depth, columns)
     axes = tuple(only_axis(fresh_axis(size)) for size in op.output.shape)
     here = tuple(map(of_axis, axes))
-    where = (*(here[:-2] if batched else ()), here[-1])
-    total = Expr("dot", INT32, (load(x, *(0 for _ in x.shape)),), Dot(x, weights))
-    if factors.zero_point.op != "const" or factors.zero_point.value:
-        sums = op.table("sums", weights.sum(axis=-2, dtype=np.int32))
-        total = total - factors.zero_point * load(sums, *where)
+    total = _sums(op, factors, right.shape if batched else (depth, columns), (*here[:-2], here[-1]))
     scale = const(float(factors.scale[0]), FLOAT32)
     if factors.scale.size > 1:
         scale = load(op.table("scale", factors.scale), here[-1])
@@ -172,151 +178,19 @@ def _add(
     return True
 
 
-# -- kernels -------------------------------------------------------------------------------------------------------
-
-
-def dot_of(step: Compute) -> Expr | None:
-    """The sums of products of bytes in a computation."""
-    return next((item for item in walk(step.body) if item.op == "dot"), None)
-
-
-def accepts_dot_tail(step: Compute) -> bool:
-    """Whether a kernel can compute what stands around the sums in a step."""
-    leaf = dot_of(step)
-    if leaf is None or not fits(step.body, leaf, (I8, I32)):
-        return False
-    return _places(step, leaf) is not None
-
-
-def _places(step: Compute, leaf: Expr) -> list[tuple[Expr, Place, int]] | None:
-    """Where what else a step reads lies along (batch, row) and by column, and at which byte it begins; None if it is
-    written or read in another order than the sums are in."""
-    dot: Dot = leaf.value
-    shape = (*dot.source.shape[:-1], dot.weights.shape[-1])
-    if step.at is not None or tuple(axis.extent for axis in step.axes) != shape or step.output.shape != shape:
-        return None
-    dense = {axis: prod(shape[i + 1 :]) for i, axis in enumerate(step.axes)}
-    batch = dot.weights.ndim - 2
-    found = []
-    for item in operands_of(step.body, leaf):
-        value = item.value.source
-        axes = [axis for axis in step.axes if axis.extent != 1]
-        strided = located(value, flatten(item.value.indices, value.shape), axes)
-        if strided is None:
-            return None
-        steps = {axis: strided.steps.get(axis, 0) for axis in step.axes}
-        groups = (step.axes[:batch], step.axes[batch:-1], step.axes[-1:])
-        strides = []
-        for group in groups:
-            wide = [axis for axis in group if axis.extent != 1]
-            own, whole = [steps[axis] for axis in wide], [dense[axis] for axis in wide]
-            inner = whole[-1] if whole else 1
-            if any(own) and any(a * inner != b * own[-1] for a, b in zip(own, whole, strict=True)):
-                return None
-            strides.append(own[-1] if own else 0)
-        *outer, column = strides
-        if column not in (0, 1):
-            return None
-        kind = storage_type(value.dtype)
-        found.append((item, Place((*outer[1 - bool(batch) :],), column, kind), strided.origin * kind.bits // 8))
-    return found
-
-
-def dot_kernels(
-    steps: Sequence[Step], tables: dict[Value, Array], names: Names, target: Target, choices: Choices
-) -> list[Step]:
-    """The steps with every product of bytes done by a kernel, of bytes as the machine wants them."""
-    made: list[Step] = []
-    held: dict[tuple[Value, str], Value] = {}
-    for step in steps:
-        leaf = dot_of(step) if isinstance(step, Compute) else None
-        if leaf is None:
-            made.append(step)
-            continue
-        # Only a Compute has sums of products.
-        made += _kernel(step, leaf, tables, names, target, choices, held)  # type: ignore[arg-type]
-    return made
-
-
-def _kernel(
-    step: Compute,
-    leaf: Expr,
-    tables: dict[Value, Array],
-    names: Names,
-    target: Target,
-    choices: Choices,
-    held: dict[tuple[Value, str], Value],
-) -> list[Step]:
-    dot: Dot = leaf.value
-    weights, source = dot.weights, dot.source
-    narrow = target.vnni and weights.min() >= -128 and weights.max() <= 127
-    scalar = I8 if narrow else I16
-    depth, columns = weights.shape[-2:]
-    each = arithmetic_of(target, scalar).depth
-    filled = -(-depth // each) * each
-    batch = weights.shape[:-2]
-    count = prod(batch)
-    rows = prod(source.shape[:-1]) // count
-    made: list[Step] = []
-    # Tiles take bytes as they are; few rows are better done by vectors.
-    in_place = narrow and target.tiles_of_bytes and filled == depth and rows >= tiles.ROWS // 2
-    if not in_place and (source, scalar.scalar) not in held:
-        held[source, scalar.scalar] = names.fresh(
-            f"{source.name}.held", tensor("uint8" if narrow else "int16", *source.shape[:-1], filled)
-        )
-        made.append(_holding(source, held[source, scalar.scalar], step.node))
-    a = source if in_place else held[source, scalar.scalar]
-    problem = gemm.Gemm(
-        m=rows,
-        n=columns,
-        k=filled,
-        a=(filled, 1),
-        out=Place((*((rows * columns,) if batch else ()), columns), 1, storage_type(step.output.dtype)),
-        batch=(count,) if batch else (),
-        a_batch=(rows * filled,) if batch else (),
-        scalar=scalar,
-        signed=in_place and source.dtype.name == "int8",
-    )
-    places = _places(step, leaf)
-    assert places is not None, f"{step.node}: {step} has no kernel"
-    tail = tail_of(target, step.body, leaf, [(item, place) for item, place, _ in places])
-    pointers = [Argument(item.value.source, start) for item, _, start in places]
-    if narrow and source.dtype.name == "int8" and not in_place:
-        sums = weights.sum(axis=-2, dtype=np.int32) * 128
-        excess = _table(names, tables, f"{step.output.name}.excess", sums)
-        tail = less(tail, Place((*((columns,) if batch else ()), 0), 1, I32))
-        pointers.insert(0, Argument(excess))
-    schedule: Schedule = choices(problem)
-    parts = weights.reshape(-1, depth, columns).astype(np.int8 if narrow else np.int16)
-    packed, panel = matrices.packed(parts, problem, target, schedule)
-    problem = replace(problem, b_batch=(panel,) if batch else ())
-    b = _table(names, tables, f"{step.output.name}.packed", packed)
-    reads = [a, b, *(pointer.value for pointer in pointers)]
-    arguments = [Argument(a), Argument(b), Argument(step.output), *pointers, Argument(step.output)]
-
-    def functions(name: str) -> list[Function]:
-        return matrices.product(name, target, problem, schedule, tail)
-
-    made.append(template(step.output, reads, arguments, functions, None, step.node))
-    return made
-
-
-def _holding(source: Value, held: Value, node: str) -> Compute:
-    """The step that brings bytes into words, or signed ones into unsigned ones that are 128 greater.
-
-    What fills up the last step of the reduction is left as it is: the weights there are zero.
-    """
-
-    def body(*where: Any) -> Expr:
-        element = load(source, *where)
-        if held.dtype.itemsize == 1 and source.dtype.name == "int8":
-            return cast(cast(element, INT32) + 128, held.dtype)
-        return cast(element, held.dtype)
-
-    return part(held, source.shape, lambda *where: where, body, node)
-
-
-def _table(names: Names, tables: dict[Value, Array], stem: str, array: Array) -> Value:
-    value = names.fresh(stem, tensor(array.dtype, *array.shape))
-    tables[value] = array
-    return value
+def _sums(op: Lowering, factors: _Factors, shape: tuple[int, ...], columns: tuple[Affine, ...]) -> Expr:
+    """The sums of products; `shape` is that of the right side, and `columns` the indices of a batch's columns."""
+    x, right, zero = factors.source, factors.right, factors.zero_point
+    read = [load(x, *(0 for _ in x.shape))]
+    if isinstance(right, Value):
+        zeros = (zero, factors.right_zero)
+        read += [load(value, *(0 for _ in value.shape)) for value in (right, *zeros) if isinstance(value, Value)]
+        return Expr("dot", INT32, tuple(read), Dot(x, shape, right=right, zeros=zeros))
+    weights = right.reshape(shape)
+    total = Expr("dot", INT32, tuple(read), Dot(x, shape, weights))
+    if zero == 0:
+        return total
+    # What the zero point adds to every sum of a column is the same.
+    sums = op.table("sums", weights.sum(axis=-2, dtype=np.int32))
+    zero_point = const(zero, INT32) if isinstance(zero, int) else cast(number(zero), INT32)
+    return total - zero_point * load(sums, *columns[-len(shape) + 1 :])

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from heddle.backends.llvm.choices import Choices
-from heddle.backends.llvm.convolutions import Dequantized, sliding_of, take_dequantized, take_sliding
-from heddle.backends.llvm.dots import accepts_dot_tail, dot_kernels, dot_of, take_dot
+from heddle.backends.llvm.convolutions import Dequantized, note_transposed, sliding_of, take_dequantized, take_sliding
+from heddle.backends.llvm.dot_kernels import accepts_dot_tail, dot_kernels, dot_of
+from heddle.backends.llvm.dots import take_dot
 from heddle.backends.llvm.fusion import (
     into_one_reader,
     is_movement,
@@ -41,6 +42,7 @@ class Kernels:
         self.dequantized: dict[Value, Dequantized] = {}
 
     def take(self, lowering: Lowering) -> bool:
+        note_transposed(lowering, self.dequantized)
         taken = take_dequantized(lowering, self.dequantized) or take_sliding(lowering, self.dequantized)
         taken = taken or take_dot(lowering, self.dequantized)
         return taken or take_normalization(lowering) or take_selection(lowering)

@@ -39,8 +39,10 @@ class Gemm:
     one of which is 1, and `b_batch` those along the batch. `out` has strides along (*batch, i); its elements along j
     are neighbours.
 
-    Integers are held as `arithmetic_of` has them and summed in 32 bits. B is a constant then, elements of A along k
-    are neighbours, and `k` counts whole steps. Bytes of A are `signed` only where there are tiles, which take either.
+    Integers are held as `arithmetic_of` has them and summed in 32 bits. Elements of A along k are neighbours then, and
+    `k` counts whole steps; a computed B lies in rows of steps, filled up to whole vectors, with the elements of a
+    column's step side by side, and `b` holds the stride from one step to the next, and 1. Bytes of A are `signed` only
+    where there are tiles, which take either.
     """
 
     m: int
@@ -226,6 +228,8 @@ def _panel(f: Function, problem: Gemm, arithmetic: Arithmetic, b: Value, left: I
     """Where the columns from `left` on begin at element `start` of the reduction."""
     if problem.b is None or problem.turned:
         return displaced(f, b, ((left, problem.k), (start, width)), arithmetic.b)
+    if not problem.scalar.floating:
+        return displaced(f, b, ((left, arithmetic.depth), (start // arithmetic.depth, problem.b[0])), arithmetic.b)
     return displaced(f, b, ((left, 1), (start, problem.b[0])), problem.scalar)
 
 
@@ -245,12 +249,13 @@ class _Blocks:
             Spot(tuple(i * place.strides[-1] for i in range(rows)), lanes * place.lane, place.lane, place.scalar)
             for place in (problem.out, *(self.tail.operands if last else ()))
         )
-        packed = problem.b is None or problem.turned
+        together = problem.b is None or problem.turned
+        packed = together or not problem.scalar.floating
         key = Block(
             rows=tuple(i * problem.a[0] for i in range(rows)),
             vectors=vectors,
             nests=(Nest((), (stop - start) // depth, problem.a[1] * depth),),
-            b=vectors * lanes * depth if packed else (problem.b or (0, 0))[0],
+            b=vectors * lanes * depth if together else (problem.b or (0, 0))[0],
             b_vector=lanes * depth,
             unroll=self.schedule.unroll,
             spots=spots,
