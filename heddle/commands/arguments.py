@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 import heddle
+from heddle.measure.timing import CLOCKS
 
 Model = Annotated[Path, typer.Argument(help="An ONNX model.", metavar="MODEL.onnx", show_default=False)]
 Backends = Annotated[
@@ -58,6 +59,27 @@ Threads = Annotated[
 Devices = Annotated[
     list[str] | None,
     typer.Option("--device", metavar="DEVICE.FIELD=VALUE", help="An option of a device, as `vta.sim=rtl`."),
+]
+Models = Annotated[
+    list[Path], typer.Argument(help="ONNX models to measure.", metavar="MODEL.onnx...", show_default=False)
+]
+Core = Annotated[int | None, typer.Option(help="The core to measure on; the last that is allowed by default.")]
+Rounds = Annotated[int, typer.Option(min=1, help="What is compared has so many turns each; medians count.")]
+
+
+def _clock(name: str) -> str:
+    if name not in CLOCKS:
+        raise typer.BadParameter(f"{name!r}: it is one of {', '.join(CLOCKS)}")
+    return name
+
+
+Clock = Annotated[
+    str,
+    typer.Option(
+        callback=_clock,
+        metavar="|".join(CLOCKS),
+        help="Time on the wall, or what this process used of the processor, where others use it too.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 

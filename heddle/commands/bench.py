@@ -19,18 +19,18 @@ from heddle.inputs import random_inputs
 from heddle.measure import report
 from heddle.measure.compare import compare
 from heddle.measure.peers import chosen_peers
-from heddle.measure.timing import CLOCKS, default_core, pin
+from heddle.measure.timing import default_core, pin
 
 
 def command(
-    models: Annotated[list[Path], typer.Argument(help="ONNX models.", metavar="MODEL.onnx...", show_default=False)],
+    models: arguments.Models,
     against: Annotated[
         str | None,
         typer.Option(help="Peers, separated by commas, or nothing; every known one that is installed by default."),
     ] = None,
-    core: Annotated[int | None, typer.Option(help="The core to pin to; the last that is allowed by default.")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Each runtime has so many turns.")] = 9,
-    clock: Annotated[str, typer.Option(help="`wall`, or `cpu`: what this process used.")] = "wall",
+    core: arguments.Core = None,
+    rounds: arguments.Rounds = 9,
+    clock: arguments.Clock = "wall",
     threads: Annotated[
         int, typer.Option(min=1, help="Threads of every runtime; more than one are not pinned to a core.")
     ] = 1,
@@ -56,8 +56,6 @@ def command(
 
         heddle bench a.onnx b.onnx --plot ratios.svg --strict-math
     """
-    if clock not in CLOCKS:
-        raise typer.BadParameter(f"{clock!r}: it is one of {', '.join(CLOCKS)}", param_hint="--clock")
     peers = chosen_peers(None if against is None else arguments.names(against))
     if threads > 1 and core is not None:
         raise typer.BadParameter("one core is for one thread: leave --core or --threads out", param_hint="--core")

@@ -16,19 +16,18 @@ from heddle.compiler import open_backends
 from heddle.core.plugin.calibration import Record, write_record
 from heddle.measure.calibrating import Calibration, Effort
 from heddle.measure.fitting import Sample
-from heddle.measure.timing import CLOCKS
 from heddle.partition.plan import duration
 
 _DEFAULT = Effort()
 
 
 def command(
-    models: Annotated[list[Path], typer.Argument(help="ONNX models to measure.", metavar="MODEL.onnx...")],
+    models: arguments.Models,
     backends: arguments.Backends = "host",
     set_: arguments.Settings = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Time each region so often; the median counts.")] = _DEFAULT.rounds,
-    seconds: Annotated[float, typer.Option(min=0.0, help="For so long each time.")] = _DEFAULT.seconds,
-    clock: Annotated[str, typer.Option(help="`wall`, or `cpu` on a machine that others use too.")] = _DEFAULT.clock,
+    rounds: arguments.Rounds = _DEFAULT.rounds,
+    seconds: Annotated[float, typer.Option(min=0.0, help="So long is a turn.")] = _DEFAULT.seconds,
+    clock: arguments.Clock = _DEFAULT.clock,
     pieces: Annotated[
         int, typer.Option(min=0, help="Measure so many nodes and matches by themselves, the heaviest of each model.")
     ] = _DEFAULT.pieces,
@@ -56,8 +55,6 @@ def command(
 
         heddle calibrate loop.onnx --example inputs.npz
     """
-    if clock not in CLOCKS:
-        raise heddle.HeddleError(f"calibrate: the clock is {clock!r}, it is {' or '.join(map(repr, CLOCKS))}")
     if example is not None and len(models) > 1:
         raise heddle.HeddleError(f"calibrate: --example gives the inputs of one model, {len(models)} are named")
     given = None if example is None else read_arrays(example)

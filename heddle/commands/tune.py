@@ -21,10 +21,11 @@ def command(
         Path | None, typer.Option("--records", "-o", help="The file of records; MODEL.tuning.jsonl by default.")
     ] = None,
     seconds: Annotated[float | None, typer.Option(min=0, help="Stop after so long; run again to go on.")] = None,
-    core: Annotated[int | None, typer.Option(help="The core to measure on; the last one by default.")] = None,
+    core: arguments.Core = None,
     backends: arguments.Backends = "host",
     set_: arguments.Settings = None,
     strict_math: arguments.StrictMath = False,
+    precision: arguments.Precision = None,
     shape: arguments.ShapeTexts = None,
     json: arguments.AsJson = False,
 ) -> None:
@@ -44,7 +45,11 @@ def command(
         heddle compile model.onnx --set host.tuning=model.tuning.jsonl
     """
     path = records or model.with_suffix(".tuning.jsonl")
-    names, shapes, options = arguments.names(backends), arguments.shapes(shape), arguments.options(set_, strict_math)
+    names, shapes, options = (
+        arguments.names(backends),
+        arguments.shapes(shape),
+        arguments.options(set_, strict_math, precision),
+    )
     where = default_core() if core is None else core
     with progress(f"tuning {model.name}") as advance:
         tuning = measure(
