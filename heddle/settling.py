@@ -22,7 +22,7 @@ from heddle.ledger import Ledger, as_text
 from heddle.measure.timing import SAME, Ratio, paired
 from heddle.tune import Chosen, Tuning, untuned
 
-ROUNDS, SECONDS = 41, 0.05
+ROUNDS, SECONDS = 201, 0.02
 
 
 def settle(
