@@ -44,7 +44,7 @@ def command(
     if report is not None:
         write_page(report, explanation)
     if onnx is not None:
-        write_regions(onnx, model, explanation)
+        write_regions(onnx, explanation)
     if json:
         print_json(explanation.to_json())
         return

@@ -627,3 +627,13 @@ def test_parts_and_their_regions_as_functions_of_one_model(text, given, called):
     ]
     assert len(bodies) == len(outlined.regions)
     agree(list(heddle.compile(shown)(*given).values()), peer(model(text))(*given))
+
+
+def test_explain_writes_the_parts_as_one_model(tmp_path):
+    path, shown = tmp_path / "m.onnx", tmp_path / "parts.onnx"
+    onnx.save(model(NESTED), path)
+    ran("explain", path, "--onnx", shown)
+    made = onnx.load(shown)
+    assert {function.domain for function in made.functions} == {"heddle.host"}
+    x = np.full(2, 2, F32)
+    agree(list(heddle.compile(made)(np.array(3), x).values()), peer(model(NESTED))(np.array(3), x))
