@@ -25,11 +25,15 @@ def run(*arguments, **environment):
 
 
 @pytest.mark.parametrize(
-    ("depth", "said"),
-    [("library", "blas"), ("intrinsic", "nests of loops call the library"), ("codegen", "cycles in 3 programs")],
+    ("depth", "model", "said"),
+    [
+        ("library", "mnist", "blas"),
+        ("intrinsic", "rfb320", "34 and 18 nests of loops call the library"),
+        ("codegen", "mnist", "cycles in 3 programs"),
+    ],
 )
-def test_it_runs_a_model(depth, said):
-    shown = run(EXAMPLES / f"depth_{depth}.py", ROOT / "tests" / "models" / "mnist.onnx")
+def test_it_runs_a_model(depth, model, said):
+    shown = run(EXAMPLES / f"depth_{depth}.py", ROOT / "tests" / "models" / f"{model}.onnx")
     assert said in shown
     assert "away from the host by" in shown
 

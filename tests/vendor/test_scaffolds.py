@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -30,7 +31,8 @@ def run(*arguments, plugin: Path | None = None, site: Path | None = None, cwd: P
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
-def test_it_installs_and_passes_its_tests(depth, tmp_path):
+@pytest.mark.parametrize("cases", [50, pytest.param(200, marks=pytest.mark.long)])
+def test_it_installs_and_passes_its_tests(depth, cases, tmp_path):
     paths = write_scaffold("fresh", depth, tmp_path / "fresh")
     assert sum(len(path.read_text().splitlines()) for path in paths) <= 150
     install = [sys.executable, "-m", "pip"]
@@ -44,24 +46,28 @@ def test_it_installs_and_passes_its_tests(depth, tmp_path):
     assert ran.returncode == 0, ran.stderr
     test = tmp_path / "tests" / "test_fresh.py"
     test.parent.mkdir()
-    test.write_text(paths[2].read_text())
+    text = paths[2].read_text()
+    assert 'conformance("fresh")' in text
+    test.write_text(text.replace('("fresh")', f'("fresh", cases={cases})'))
     ran = run("pytest", "-q", "-p", "no:cacheprovider", test, site=target, cwd=test.parent)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-def test_the_library_takes_the_convolutions_of_a_detector(tmp_path):
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_it_takes_the_convolutions_of_a_detector(depth, tmp_path):
     ort = pytest.importorskip("onnxruntime")
-    plugin = write_scaffold("fresh", "library", tmp_path / "fresh")[0]
+    plugin = write_scaffold("fresh", depth, tmp_path / "fresh")[0]
     x = np.random.default_rng(0).standard_normal((1, 3, 240, 320)).astype(np.float32)
     model = MODELS / "rfb320.onnx"
     session = ort.InferenceSession(str(model))
     np.savez(tmp_path / "x.npz", **{session.get_inputs()[0].name: x})
     ran = run(
         "heddle", "run", model, "--inputs", tmp_path / "x.npz", "--backends", "fresh,host", "--outputs",
-        tmp_path / "y.npz", "--json", plugin=plugin,
+        tmp_path / "y.npz", plugin=plugin,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
-    assert '"backend": "fresh"' in ran.stdout
+    told = run("heddle", "explain", model, "--backends", "fresh,host", "--json", plugin=plugin)
+    assert {node["backend"] for node in json.loads(told.stdout)["nodes"] if node["op"] == "Conv"} == {"fresh"}
     with np.load(tmp_path / "y.npz") as outputs:
         results = session.run(None, {session.get_inputs()[0].name: x})
         for output, expected in zip(session.get_outputs(), results, strict=True):
