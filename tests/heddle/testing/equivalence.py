@@ -7,16 +7,18 @@ the bits of the reference.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cache
 
 import numpy as np
 from heddle.core.frontend.export import export_model
 from heddle.core.interpret import evaluate
 from heddle.core.ir import Graph, Node, Value, dtype_named, tensor
-from heddle.core.plugin import Tolerance
+from heddle.core.plugin import Tolerance, get_backend
 
 import heddle
 from heddle.testing import difference
+from tests.heddle.testing.mutants import load
 
 EDGES = {
     "f": (0.0, -0.0, 1.0, -1.5, 3e-39, 65504.0, -3.4e38, np.inf, -np.inf, np.nan),
@@ -107,11 +109,12 @@ def same_within_tolerance(found: list[np.ndarray], right: list[np.ndarray]) -> b
     return not any(difference(a, b, Tolerance()) for a, b in zip(found, right, strict=True))
 
 
-def distinction(original: str, mutant: str, domain: str, load, same=same_bits) -> str:
+def distinction(original: str, mutant: str, domain: str, same=same_bits) -> str:
     """The first case of the domain in which a mutant is told from its original; nothing when there is none."""
-    answers = [_answers(text, domain, load) for text in (original, mutant)]
     taken = 0
-    for (graph, inputs), right, found in zip(DOMAINS[domain](), *answers, strict=True):
+    for (graph, inputs), right, found in zip(
+        DOMAINS[domain](), _rights(original, domain), _answers(mutant, domain), strict=True
+    ):
         if right is None and found is not None:
             with np.errstate(all="ignore"):
                 right = [np.asarray(array) for array in evaluate(graph, inputs)]
@@ -123,11 +126,18 @@ def distinction(original: str, mutant: str, domain: str, load, same=same_bits) -
     return ""
 
 
-def _answers(text: str, domain: str, load) -> Iterator[list[np.ndarray] | None]:
+@cache
+def _rights(original: str, domain: str) -> Sequence[list[np.ndarray] | None]:
+    """What an original answers, which is asked for once for each of its mutants."""
+    return tuple(_answers(original, domain))
+
+
+def _answers(text: str, domain: str) -> Iterator[list[np.ndarray] | None]:
     """What a backend computes for each case, None where it leaves it to others."""
-    _, backend, device = load(text)
+    backend, device = load(text)
+    backends = [backend, get_backend("host")]
     for graph, inputs in DOMAINS[domain]():
-        model, backends = export_model(graph), [backend, "host"]
+        model = export_model(graph)
         found = None
         if backend.name in heddle.plan(model, backends).backends:
             with heddle.compile(model, backends, devices={backend.name: device}) as executable:
