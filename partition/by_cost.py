@@ -150,6 +150,8 @@ def _programmed(search: Search) -> tuple[Priced, str]:
     for window in windows:
         chosen = model.solve(set(window), chosen)
     how = "by cost, a mixed-integer program" if len(windows) == 1 else f"by cost, {len(windows)} programs over windows"
+    if model.gap:
+        how += f" that stopped within {model.gap:.1%} of its bound"
     return search.price(chosen), f"{how}, refined by trials"
 
 

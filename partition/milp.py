@@ -16,6 +16,11 @@ from heddle.partition.units import Unit
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
+MOST_NODES = 10_000
+"""So many branches of a program are looked at; then the best choice so far counts."""
+
+_PROVED = 1e-9
+
 
 @dataclass(eq=False)
 class _Rows:
@@ -73,6 +78,8 @@ class Model:
         impossible = Cost(10 * sum(cost.seconds for cost in known if cost is not None) + 1.0)
         self.costs = [impossible if cost is None else cost for cost in known]
 
+        self.gap = 0.0
+        """How far the worst choice of a solution may be from its program's best, as a part of it; 0 where proved."""
         self.program = _Rows()
         for cost in self.costs:
             self.program.variable(cost.compute, True)
@@ -100,10 +107,12 @@ class Model:
             integrality=integral,
             bounds=Bounds(low, high),
             constraints=self.constraints,
-            options={"node_limit": 10_000, "mip_rel_gap": 1e-9},
+            options={"node_limit": MOST_NODES, "mip_rel_gap": _PROVED},
         )
         if result.x is None:
             raise HeddleError(f"plan: the solver found no placement: {result.message}")
+        gap = float(result.mip_gap or 0.0)
+        self.gap = max(self.gap, gap if gap > _PROVED else 0.0)
         return {number for number in range(len(self.candidates)) if result.x[number] > 0.5}
 
     def _settled(self, free: Collection[int], chosen: Collection[int]) -> Iterator[tuple[int, float]]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 from itertools import combinations
+from typing import Any
 
 import pytest
 from heddle.core.ir import Graph, Node, Value, tensor
 from heddle.core.pattern import Index, Match, Pattern, any_of, binary, ops, optional, pattern, unary
 from heddle.core.plugin import Backend, Figures, Link
 from heddle.core.plugin.calibration import Correction, Record, region_key, using
-from heddle.partition import Demands, Plan, by_cost, plan
+from heddle.partition import Demands, Plan, by_cost, milp, plan
 from heddle.partition.candidates import Fallback, everything
 from heddle.partition.milp import Model
 from heddle.partition.pricing import Pricer
@@ -309,6 +310,25 @@ def test_the_program_is_never_worse_than_order_greed_or_host(
     assert made.inline() == graph
     for listed in ([far, near, host], [near, far, host], [near, host], [far, host], [host]):
         assert made.cost.seconds <= plan(graph, listed).cost.seconds * (1 + 1e-9)
+
+
+def test_a_program_that_was_not_finished_is_told_with_its_bound(
+    backend: Make, any_unary: Pattern, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The solver proves what it finds for graphs like these; here it says that it stopped before."""
+    solved = milp.milp
+
+    def stopped(*arguments: Any, **options: Any) -> Any:
+        result = solved(*arguments, **options)
+        result.mip_gap = 0.031
+        return result
+
+    monkeypatch.setattr(by_cost, "EVERY_PLAN", 0)
+    monkeypatch.setattr(milp, "milp", stopped)
+    graph = small_graph(random.Random(3), 12)
+    near, host = backend("near", any_unary, figures=NEAR), backend("host", figures=SLOW_HOST, takes_all=True)
+    how = "by cost, a mixed-integer program that stopped within 3.1% of its bound, refined by trials"
+    assert plan(graph, [near, host], "cost").placement == how
 
 
 def test_windows_of_candidates_cover_graphs_of_any_size(
