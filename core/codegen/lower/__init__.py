@@ -17,6 +17,7 @@ from heddle.core.codegen.lower import sampling as sampling
 from heddle.core.codegen.lower import slicing as slicing
 from heddle.core.codegen.lower import sorting as sorting
 from heddle.core.codegen.lower import spectral as spectral
+from heddle.core.codegen.lower import unique as unique
 from heddle.core.codegen.lower.elementwise import lower_elementwise
 from heddle.core.codegen.lower.reduction import lower_reduction
 from heddle.core.codegen.lower.rules import RULES, Lowering, Rule, Step, supported

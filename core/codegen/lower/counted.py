@@ -8,15 +8,13 @@ from collections.abc import Callable
 import numpy as np
 from heddle.core.codegen.affine import Affine, axis, flatten, unflatten
 from heddle.core.codegen.lower.rules import Lowering, lowers
-from heddle.core.codegen.tensor import I64, compute, fold, group, guarded, indirect, load, part, position, total
+from heddle.core.codegen.tensor import I64, compute, fold, group, guarded, indirect, load, part, position
 from heddle.core.ir import Value
 from heddle.core.ops.scalar import (
     BOOL,
     Expr,
     cast,
     const,
-    is_floating,
-    is_nan,
     lowest,
     maximum,
     minimum,
@@ -24,10 +22,10 @@ from heddle.core.ops.scalar import (
 )
 
 F64 = np.dtype(np.float64)
-I32 = np.dtype(np.int32)
 
 
-def _result(op: Lowering, number: int) -> Value | None:
+def result_of(op: Lowering, number: int) -> Value | None:
+    """One of the results of a node, if anybody reads it."""
     return op.node.outputs[number] if number < len(op.node.outputs) else None
 
 
@@ -47,7 +45,7 @@ def select(op: Lowering, size: int, wanted: Callable[[Affine], Expr]) -> tuple[V
         lambda i: [indirect(where(wanted(i), load(rank, i) - 1, size), size + 1)],
         lambda i: position(i),
     )
-    count = _result(op, 0) or op.fresh("count", I64, ())
+    count = result_of(op, 0) or op.fresh("count", I64, ())
     op.compute(count, lambda: load(rank, size - 1) if size else const(0, I64))
     return count, place
 
@@ -59,7 +57,7 @@ def _used(count: Value, index: Affine, value: Expr) -> Expr:
 
 @lowers("heddle.NonZeroBounded")
 def non_zero(op: Lowering) -> None:
-    x, full = op[0], _result(op, 1)
+    x, full = op[0], result_of(op, 1)
     size = math.prod(x.shape)
 
     def wanted(i: Affine) -> Expr:
@@ -79,7 +77,7 @@ def non_zero(op: Lowering) -> None:
 
 @lowers("heddle.CompressBounded")
 def compress(op: Lowering) -> None:
-    x, condition, full = op[0], op[1], _result(op, 1)
+    x, condition, full = op[0], op[1], result_of(op, 1)
     along = op.attrs["axis"]
     shape = x.shape if along is not None else (math.prod(x.shape),)
     at = 0 if along is None else along % len(shape)
@@ -103,11 +101,11 @@ def compress(op: Lowering) -> None:
 
 @lowers("heddle.SliceBounded")
 def window(op: Lowering) -> None:
-    x, full, at = op[0], _result(op, 1), op.attrs["axis"] % len(op[0].shape)
+    x, full, at = op[0], result_of(op, 1), op.attrs["axis"] % len(op[0].shape)
     size = x.shape[at]
     begin, end = (cast(load(op[i], *(0,) * len(op[i].shape)), I64) for i in (1, 2))
     begin, end = (maximum(minimum(where(place < 0, place + size, place), size), 0) for place in (begin, end))
-    count = _result(op, 0) or op.fresh("count", I64, ())
+    count = result_of(op, 0) or op.fresh("count", I64, ())
     op.compute(count, lambda: maximum(end - begin, 0))
     if full is None or not math.prod(full.shape):
         return
@@ -119,118 +117,18 @@ def window(op: Lowering) -> None:
     op.compute(full, body)
 
 
-# -- Unique ---------------------------------------------------------------------------------------------------------
-
-
-@lowers("heddle.UniqueBounded")
-def unique(op: Lowering) -> None:
-    """Each element is held against each other one; of equal ones the first counts. All NaN are equal, and last."""
-    x = op[0]
-    along = op.attrs["axis"]
-    shape = x.shape if along is not None else (math.prod(x.shape),)
-    at = 0 if along is None else along % len(shape)
-    size = shape[at]
-    count, values, first, inverse, counts = (_result(op, number) for number in range(5))
-    order = _order(op, x, shape, at, size)
-
-    earliest = op.fresh("earliest", I64, (size,))
-
-    def first_equal(i: Affine) -> Expr:
-        j = axis(size, "j")
-        return fold([j], const(size, I64), where(order(i, j).equals(0), position(j), const(size, I64)), minimum)
-
-    op.compute(earliest, first_equal)
-
-    def distinct(i: Affine) -> Expr:
-        return load(earliest, i).equals(position(i))
-
-    rank = inverse or op.fresh("inverse", I64, (size,))
-
-    def before(i: Affine) -> Expr:
-        j = axis(size, "j")
-        ahead = order(j, i) < 0 if op.attrs["sorted"] else position(j) < load(earliest, i)
-        return total([j], cast(distinct(j) & ahead, I64))
-
-    op.compute(rank, before)
-    if count is not None:
-        op.compute(count, lambda: _total(size, distinct))
-
-    def target(i: Affine) -> Affine:
-        return indirect(where(distinct(i), load(rank, i), size), size + 1)
-
-    if first is not None:
-        room = _room(op, "first", (size + 1,))
-        op.part(room, (size,), lambda i: [target(i)], lambda i: position(i))
-        op.compute(first, lambda i: load(room, i))
-    if counts is not None:
-        op.compute(counts, lambda i: const(0, I64))
-        op.part(
-            counts,
-            (size,),
-            lambda i: [indirect(load(rank, i), size)],
-            lambda i: load(counts, indirect(load(rank, i), size)) + 1,
-        )
-    if values is not None:
-        chosen = op.fresh("chosen", x.dtype, tuple(n + 1 if number == at else n for number, n in enumerate(shape)))
-        op.compute(chosen, lambda *indices: const(0, x.dtype))
-
-        def element(*indices: Affine) -> Expr:
-            return load(x, *(unflatten(indices[0], x.shape) if along is None else indices))
-
-        op.part(chosen, shape, lambda *w: [target(i) if n == at else i for n, i in enumerate(w)], element)
-        op.compute(values, lambda *indices: load(chosen, *indices))
-
-
-def _room(op: Lowering, stem: str, shape: tuple[int, ...]) -> Value:
-    return op.compute(op.fresh(stem, I64, shape), lambda *_: const(0, I64))
-
-
-def _total(size: int, each: Callable[[Affine], Expr]) -> Expr:
-    j = axis(size, "j")
-    return total([j], cast(each(j), I64))
-
-
-def _order(op: Lowering, x: Value, shape: tuple[int, ...], at: int, size: int) -> Callable[[Affine, Affine], Expr]:
-    """-1, 0 or 1 as one element along the axis comes before another, is equal to it, or comes after it."""
-    others = tuple(n for number, n in enumerate(shape) if number != at)
-    along = op.attrs["axis"]
-
-    def compared(i: Affine, j: Affine, *rest: Affine) -> Expr:
-        a, b = (load(x, *(unflatten(k, x.shape) if along is None else [*rest[:at], k, *rest[at:]])) for k in (i, j))
-        if x.dtype == BOOL:
-            a, b = cast(a, I32), cast(b, I32)
-        less, more = a < b, b < a
-        if is_floating(x.dtype):
-            less, more = less | (is_nan(b) & ~is_nan(a)), more | (is_nan(a) & ~is_nan(b))
-        return cast(more, I32) - cast(less, I32)
-
-    if not others:
-        return compared
-    table = op.fresh("order", I32, (size, size))
-    op.compute(table, lambda i, j: const(0, I32))
-    rest_shape = (math.prod(others),)
-
-    def so_far(e: Affine, i: Affine, j: Affine) -> Expr:
-        """The first difference decides: elements are compared one after the other, the table kept between them."""
-        known = load(table, i, j)
-        return where(known.equals(0), compared(i, j, *unflatten(e, others)), known)
-
-    op.part(table, (*rest_shape, size, size), lambda e, i, j: [i, j], so_far)
-    return lambda i, j: load(table, i, j)
-
-
 # -- NonMaxSuppression ----------------------------------------------------------------------------------------------
 
 
 @lowers("heddle.NonMaxSuppressionBounded")
 def non_max_suppression(op: Lowering) -> None:
     """In each turn the best box that is left, of which then those go that overlap it too much."""
-    boxes, scores, full = op[0], op[1], _result(op, 1)
+    boxes, scores, full = op[0], op[1], result_of(op, 1)
     batches, classes, size = scores.shape
     given = op.operand(2)
     most = 0 if given is None else min(max(int(op.demand(2, "the greatest number of boxes").reshape(-1)[0]), 0), size)
     if not batches * classes * most:
-        op.compute(_result(op, 0) or op.fresh("count", I64, ()), lambda: const(0, I64))
+        op.compute(result_of(op, 0) or op.fresh("count", I64, ()), lambda: const(0, I64))
         return
     corners = op.compute(op.fresh("corners", F64, (batches, size, 4)), _corners(op, boxes))
     gone = op.fresh("gone", BOOL, scores.shape)

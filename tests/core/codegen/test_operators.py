@@ -278,6 +278,10 @@ heddle.UniqueBounded/5(int8[4,5]~-2:2) {sorted=0}
 heddle.UniqueBounded/5(float32[8]=[3, nan, -inf, nan, 0, 3, inf, -inf])
 heddle.UniqueBounded/5(uint8[6,2,2]~0:2) {axis=0}
 heddle.UniqueBounded/5(int32[2,9]~0:2) {axis=-1, sorted=0}
+heddle.UniqueBounded/5(int64[17,20]~-50:50)
+heddle.UniqueBounded/5(int8[300]~-99:99) {sorted=0}
+heddle.UniqueBounded/5(float32[513]~0:1) {sorted=0}
+heddle.UniqueBounded/4(bool[257])
 heddle.UniqueBounded/4(bool[9])
 heddle.UniqueBounded/2(float64[1])
 heddle.NonMaxSuppressionBounded/2(F[2,9,4], F[2,3,9], int64[1]=[4], F[1]=[0.3], F[1]=[-0.5])
