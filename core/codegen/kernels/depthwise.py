@@ -98,7 +98,7 @@ def depthwise(
             for _, i in each(entry, blocks):
                 c = entry.plus(i, offset)
                 a = displaced(entry, first, ((n, source.step), (c, source.plane)), source.scalar)
-                b = displaced(entry, entry["b"], ((c, count * arithmetic.weights.lanes),), arithmetic.weights.scalar)
+                b = displaced(entry, entry["b"], ((c, count),), arithmetic.weights)
                 taps = [arithmetic.weight(entry, b, number) for number in range(count)]
                 at = {
                     key: displaced(entry, base[key], ((n, p.strides[0]), (c, p.strides[1])), p.scalar)
@@ -142,7 +142,7 @@ class _Arithmetic:
         return f.convert("zext" if self.paired or self.source.scalar == I8 else "sext", read, I32)
 
     def weight(self, f: Function, b: Value, number: int) -> Value:
-        read = f.load(self.weights, f.gep(b, number * self.weights.lanes, self.weights.scalar))
+        read = f.load(self.weights, f.gep(b, number, self.weights))
         return read if self.paired or read.type.floating else f.convert("sext", read, I32)
 
     def add(self, f: Function, total: Value | None, factor: Value, weight: Value) -> Value:

@@ -10,6 +10,7 @@ from heddle.core.codegen.region import program
 from heddle.core.codegen.template import Template
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from onnx import version_converter
 from onnx.reference import ReferenceEvaluator
 
 import heddle
@@ -98,8 +99,9 @@ def test_attention(net, host, signed, turned):
     assert len(products) == 2, "both products are kernels of integers"
 
 
-def test_attention_against_onnxruntime():
-    """A small transformer layer, quantized and run by onnxruntime with exact sums."""
+def test_attention_of_a_model():
+    """A small transformer layer, quantized by onnxruntime: its reference's bytes, and onnxruntime's within few units,
+    which rounds or saturates otherwise between products."""
     from benchmarks.models.net import Net
     from benchmarks.models.quantized import quantize
     from benchmarks.models.transformers import attention
@@ -109,9 +111,11 @@ def test_attention_against_onnxruntime():
     net.finish(attention(net, "x", "attention", 19, 32, 4, casts=False), 1, 19, 32)
     rng = np.random.default_rng(2)
     made = quantize(net.model(), [rng.standard_normal((1, 19, 32), np.float32) for _ in range(4)], symmetric=False)
-    feed = rng.standard_normal((1, 19, 32), np.float32)
-    (wanted,) = session(made).run(None, {"x": feed})
-    (got,) = heddle.compile(made)(feed).values()
-    difference = np.abs(got - wanted) / np.abs(wanted).max()
-    assert difference.max() <= 1 / 64, "few units of roundings on the way"
-    assert difference.mean() <= 1 / 2048
+    feed = {"x": rng.standard_normal((1, 19, 32), np.float32)}
+    (got,) = heddle.compile(made)(feed["x"]).values()
+    (wanted,) = ReferenceEvaluator(version_converter.convert_version(made, 21)).run(None, feed)
+    (peer,) = session(made).run(None, feed)
+    unit = np.diff(np.unique(wanted)).max()
+    assert np.abs(got - wanted).max() <= 1.01 * unit
+    assert (np.abs(got - wanted) > 0.01 * unit).mean() < 0.02
+    assert np.abs(got - peer).max() <= 4.01 * unit
