@@ -126,27 +126,35 @@ class _Job:
         known = self.ledger.costs.setdefault(key, {})
         todo = [choice for choice in others if as_text(choice) not in known]
         for start in range(0, len(todo), BATCH):
-            batch = todo[start : start + BATCH]
             if time.monotonic() >= self.deadline:
                 return None
-            for choice, costs in zip(batch, self._costs(backend, problem, default, batch, ROUNDS), strict=True):
-                ratio = min(own for own, _ in costs) / min(first for _, first in costs) if costs else None
-                self.ledger.cost(backend, problem, choice, ratio)
+            self._look(backend, problem, default, todo[start : start + BATCH])
         if time.monotonic() >= self.deadline:
             return None
         rated = [(known[as_text(choice)], number, choice) for number, choice in enumerate(others)]
         hopeful = sorted((ratio, number, choice) for ratio, number, choice in rated if ratio is not None and ratio < 1)
-        best: tuple[Choice, Ratio] = (default, SAME)
-        finalists = [choice for _, _, choice in hopeful[:FINAL]]
-        if finalists:
-            exact = is_exact(self.backend(backend))
-            costs = self._costs(backend, problem, default, finalists, 1 if exact else FINAL_ROUNDS)
-            for choice, rounds in zip(finalists, costs, strict=True):
-                ratio = _ratio([own / first for own, first in rounds], exact)
-                self.ledger.cost(backend, problem, choice, ratio.median)
-                if ratio.gains and ratio.median < best[1].median:
-                    best = (choice, ratio)
+        best = self._best(backend, problem, default, [choice for _, _, choice in hopeful[:FINAL]])
         self.ledger.choose(backend, problem, *best)
+        return best
+
+    def _look(self, backend: str, problem: Problem, default: Choice, choices: Sequence[Choice]) -> None:
+        """Note about what each choice costs: the least of a few rounds."""
+        for choice, rounds in zip(choices, self._costs(backend, problem, default, choices, ROUNDS), strict=True):
+            ratio = min(own for own, _ in rounds) / min(first for _, first in rounds) if rounds else None
+            self.ledger.cost(backend, problem, choice, ratio)
+
+    def _best(self, backend: str, problem: Problem, default: Choice, choices: Sequence[Choice]) -> tuple[Choice, Ratio]:
+        """The choice that gains most, among those of which it is established that they do; else the default."""
+        best = default, SAME
+        if not choices:
+            return best
+        exact = is_exact(self.backend(backend))
+        costs = self._costs(backend, problem, default, choices, 1 if exact else FINAL_ROUNDS)
+        for choice, rounds in zip(choices, costs, strict=True):
+            ratio = _ratio([own / first for own, first in rounds], exact)
+            self.ledger.cost(backend, problem, choice, ratio.median)
+            if ratio.gains and ratio.median < best[1].median:
+                best = choice, ratio
         return best
 
     def _costs(
