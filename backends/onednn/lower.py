@@ -150,7 +150,7 @@ class Lowering:
         """
         places = [self.tensors[part].place for part in parts]
         target = self.tensors[whole].place
-        if target.kind != UNPLACED or any(place.kind != UNPLACED or place.inside for place in places):
+        if target.kind != UNPLACED or any(place.kind != UNPLACED for place in places):
             return False
         roots = [self.tensors[int(place.at)] for place in places]
         sizes = [bytes_of(self.tensors[part]) for part in parts]

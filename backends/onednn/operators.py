@@ -139,7 +139,7 @@ def _concat(lowering: Lowering, node: Node) -> None:
     sources = [lowering.laid(part, layout) for part in parts]
     target = lowering.result(out, layout(out.shape))
     axis = int(attribute(node, "axis")) % rank
-    outermost = prod(out.shape[:axis]) == 1 and (layout is dense or (layout is in_blocks and axis == 1))
+    outermost = prod(out.shape[:axis]) == 1 and layout is not channels_last
     if not (outermost and lowering.join(sources, target)):
         arguments = {MULTIPLE_SRC + number: source for number, source in enumerate(sources)}
         lowering.run("concat", {**arguments, DST: target}, numbers={"axis": axis})

@@ -265,6 +265,22 @@ def test_channels_lie_in_blocks_and_are_joined_without_a_copy() -> None:
     compare(made, inputs)
 
 
+@pytest.mark.skipif(host().has("avx512f"), reason="with AVX-512 channels are last")
+def test_images_in_blocks_are_joined_without_a_copy() -> None:
+    """Along their first axis they lie one after the other, as channels of one image do along the second."""
+    inputs = {"x": normal(2, 16, 5, 4)}
+    held = {"one": normal(8, 16, 1, 1), "two": normal(8, 16, 3, 3), "last": normal(8, 8, 1, 1)}
+    nodes = [
+        helper.make_node("Conv", ["x", "one"], ["a"]),
+        helper.make_node("Conv", ["x", "two"], ["b"], pads=[1, 1, 1, 1]),
+        helper.make_node("Concat", ["a", "b"], ["c"], axis=0),
+        helper.make_node("Conv", ["c", "last"], ["y"]),
+    ]
+    made = model(nodes, inputs, held)
+    assert Counter(kinds(made)) == {"convolution": 3, "reorder": 2}
+    compare(made, inputs)
+
+
 @pytest.mark.parametrize(("channels", "batch"), [((8, 16), 2), ((8, 12), 1), ((5, 16), 1)])
 def test_channels_that_cannot_be_joined(channels: tuple[int, int], batch: int) -> None:
     """Several images, and channels that fill no blocks."""
