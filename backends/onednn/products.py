@@ -47,9 +47,8 @@ def _suits_columns(lowering: Lowering, chain: Chain) -> bool:
 
 
 def _lies_in_columns(other: Value, whole: tuple[int, ...]) -> bool:
-    """Whether an operand is as large as the whole, a number for each column, or one number."""
-    size = prod(other.shape)
-    return size == 1 or (other.shape[-1] == whole[-1] and size in (whole[-1], prod(whole)))
+    """Whether an operand that the chain took is one number, one for each column, or as large as the whole."""
+    return prod(other.shape) == 1 or other.shape[-1] == whole[-1]
 
 
 def _over_columns(lowering: Lowering, chain: Chain) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from heddle.backends.onednn.layouts import blocked
+from heddle.backends.onednn.layouts import BLOCK, blocked
 from heddle.backends.onednn.library import DST
 from heddle.core.codegen.target import host
 from onnx import helper
@@ -140,14 +140,16 @@ def test_products_of_any_size_follow_each_other(rows: tuple[int, ...], width: in
     compare(*feed_forward(rows, width, inner))
 
 
-@pytest.mark.parametrize("turned", [0, 1])
+@pytest.mark.parametrize("turned", [(0, 0), (0, 1), (1, 0)])
 @pytest.mark.parametrize("c", [(192,), (1, 192), (9, 1), (9, 192), (1,), None])
 @pytest.mark.parametrize("computed", [False, True])
-def test_gemm_over_columns(turned: int, c: tuple[int, ...] | None, computed: bool) -> None:
-    inputs, held = {"x": normal(9, 256)}, {"w": normal(192, 256) if turned else normal(256, 192)}
+def test_gemm_over_columns(turned: tuple[int, int], c: tuple[int, ...] | None, computed: bool) -> None:
+    inputs = {"x": normal(256, 9) if turned[0] else normal(9, 256)}
+    held = {"w": normal(192, 256) if turned[1] else normal(256, 192)}
     if c is not None:
         (inputs if computed else held)["c"] = normal(*c)
-    nodes = [helper.make_node("Gemm", ["x", "w", *([] if c is None else ["c"])], ["g"], transB=turned)]
+    operands = ["x", "w", *([] if c is None else ["c"])]
+    nodes = [helper.make_node("Gemm", operands, ["g"], transA=turned[0], transB=turned[1])]
     compare(model([*nodes, helper.make_node("Sigmoid", ["g"], ["y"])], inputs, held), inputs)
 
 
@@ -262,6 +264,21 @@ def test_channels_lie_in_blocks_and_are_joined_without_a_copy() -> None:
     made, inputs = branches((8, 16))
     assert blocks(made) == {"convolution": 4, "pooling": 1}
     assert Counter(kinds(made)) == {"convolution": 4, "pooling": 1, "reorder": 1}
+    compare(made, inputs)
+
+
+@pytest.mark.parametrize(
+    "other", [(2, 8, 1, 1), (1, 8, 1, 1), (8, 1, 1), (1, 1, 6, 1), (5,), (2, 1, 1, 1), (1, 1, 1, 1)]
+)
+def test_operands_along_each_axis_of_an_image(other: tuple[int, ...]) -> None:
+    """Only what has the channels of the whole can lie in blocks beside it."""
+    inputs = {"x": normal(2, 8, 6, 5), "z": normal(*other)}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]), helper.make_node("Mul", ["c", "z"], ["m"]),
+        helper.make_node("Add", ["m", "x"], ["s"]), helper.make_node("Tanh", ["s"], ["y"]),
+    ]  # fmt: skip
+    made = model(nodes, inputs, {"w": normal(8, 8, 1, 1)})
+    assert all(one.dims[1] % BLOCK == 0 for one in program(made).tensors if blocked(one.dims, one.strides))
     compare(made, inputs)
 
 
