@@ -35,7 +35,7 @@ from heddle.core.codegen.tensor import Check, Compute, load, part
 from heddle.core.codegen.values import BF16, I32
 from heddle.core.codegen.values import Value as Register
 from heddle.core.ir import Graph, Names, TensorType, Value, tensor
-from heddle.core.ops.scalar import Expr
+from heddle.core.ops.scalar import Expr, const
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -62,7 +62,6 @@ class Layouts:
         self.plain = {*graph.inputs, *tables}
         self.made: list[Step] = []
         self.padded: dict[tuple[Value, int, int], Value] = {}
-        self.reciprocals: dict[Value, Value | None] = {}
         self.copies: dict[tuple[Value, int, Image, int], Blocked] = {}
 
     def run(self) -> list[Step]:
@@ -209,19 +208,18 @@ class Layouts:
     def _filled(self, channels: int) -> int:
         return -(-channels // self.lanes) * self.lanes
 
+    def _number(self, item: Expr) -> Expr | None:
+        """The number that a load of a constant with one element gives."""
+        array = self.tables.get(item.value.source)
+        return None if array is None or array.size != 1 else const(array.item(), item.dtype)
+
     def _reciprocal(self, divisor: Expr) -> Expr | None:
         """What multiplies in place of a known divisor: rounded, so not where sums are kept to their definition."""
-        array = self.tables.get(divisor.value.source) if divisor.op == "load" and not self.choices.strict else None
-        if array is None or array.size != 1 or array.dtype != F32:
+        if self.choices.strict or divisor.op != "const" or divisor.dtype != F32:
             return None
-        value = divisor.value.source
-        if value not in self.reciprocals:
-            with np.errstate(divide="ignore", over="ignore"):
-                inverse = np.reciprocal(array)
-            known = np.isfinite(inverse).all() and (abs(inverse) >= np.finfo(F32).tiny).all()
-            self.reciprocals[value] = self.table(f"{value.name}.reciprocal", inverse) if known else None
-        made = self.reciprocals[value]
-        return None if made is None else replace(divisor, value=replace(divisor.value, source=made))
+        with np.errstate(divide="ignore", over="ignore"):
+            inverse = np.reciprocal(np.float32(divisor.value))
+        return const(float(inverse), F32) if np.finfo(F32).tiny <= abs(inverse) < np.inf else None
 
     def channels(self, stem: str, array: Array) -> Value:
         """A constant with an element per channel, filled up to whole vectors."""
@@ -245,7 +243,7 @@ class Layouts:
         fill = self.images.fill(sliding) if sliding.kind == "conv" else None
         source = self._make_blocked(sliding.source, block, fill)
         if sliding.quantized is not None:
-            step = replace(step, body=simplified(step.body, leaf, self._reciprocal))
+            step = replace(step, body=simplified(step.body, leaf, self._reciprocal, self._number))
         places, pointers = self._operands(step, operands_of(step.body, leaf))
         tail = self._tail(step, leaf, places, None if whole else self.images.blocked[step.output])
         if whole:

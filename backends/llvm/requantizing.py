@@ -8,21 +8,26 @@ from dataclasses import replace
 import numpy as np
 from heddle.backends.llvm.held import BYTES
 from heddle.core.codegen.llvm import Function
+from heddle.core.codegen.tensor import folded
 from heddle.core.codegen.values import I32, Value
 from heddle.core.ops.scalar import Expr, cast, const, finite_range, maximum, minimum, round_even
 
 FLOAT32, INT32 = np.dtype(np.float32), np.dtype(np.int32)
 
 
-def simplified(body: Expr, leaf: Expr, reciprocal: Callable[[Expr], Expr | None]) -> Expr:
-    """The same expression, for sums in `leaf` that are finite: bytes are clamped before they are rounded, those that
-    are read again at once stay whole numbers of 32 bits, and to divide by what has a `reciprocal` is to multiply.
+def simplified(
+    body: Expr, leaf: Expr, reciprocal: Callable[[Expr], Expr | None], known: Callable[[Expr], Expr | None]
+) -> Expr:
+    """The same expression, for sums in `leaf` that are finite: bytes are clamped before they are rounded, and are not
+    bounded more widely before that; those that are read again at once stay whole numbers of 32 bits; to divide by what
+    has a `reciprocal` is to multiply; and what is `known` to be a number is written as one.
     """
     done: dict[int, Expr] = {id(leaf): leaf}
 
     def visit(item: Expr) -> Expr:
         if id(item) not in done:
-            done[id(item)] = item if item.op == "load" else _simpler(_with(item, visit), reciprocal)
+            made = (known(item) or item) if item.op == "load" else _simpler(_with(item, visit), reciprocal)
+            done[id(item)] = folded(made)
         return done[id(item)]
 
     return visit(body)
@@ -77,15 +82,29 @@ def _clamped_first(item: Expr) -> Expr:
     (rounded, shift), whole = inner.args, _whole_number(inner.args[1])
     if whole is None:
         return item
-    within = minimum(maximum(rounded.args[0], low - shift), high - shift)
+    bounds = folded(low - shift), folded(high - shift)
+    within = minimum(maximum(_unbounded(rounded.args[0], *bounds), bounds[0]), bounds[1])
     return cast(cast(round_even(within), INT32) + whole, item.dtype)
+
+
+def _unbounded(item: Expr, low: Expr, high: Expr) -> Expr:
+    """A multiple of a number that is bounded, without bounds that are as wide, once rounded, as `low` and `high`."""
+    if item.op not in ("mul", "div") or any(one.op != "const" for one in (item.args[1], low, high)):
+        return item
+    number, factor = item.args
+    while factor.value > 0 and number.op in ("min", "max") and number.args[1].op == "const":
+        end = np.rint(folded(replace(item, args=(number.args[1], factor))).value)
+        if not (end >= high.value if number.op == "min" else end <= low.value):
+            break
+        number = number.args[0]
+    return replace(item, args=(number, factor))
 
 
 def _whole_number(item: Expr) -> Expr | None:
     """A float that is a whole number by its making, as an integer."""
     if item.op == "const" and float(item.value).is_integer():
         return const(int(item.value), INT32)
-    return cast(item.args[0], INT32) if item.op == "cast" and item.args[0].dtype.name in BYTES else None
+    return folded(cast(item.args[0], INT32)) if item.op == "cast" and item.args[0].dtype.name in BYTES else None
 
 
 def _single(item: Expr) -> bool:

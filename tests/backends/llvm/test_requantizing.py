@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from heddle.backends.llvm.requantizing import simplified, whole_of
+from heddle.core.codegen.tensor import load
+from heddle.core.ir import Value, tensor
 from heddle.core.ops.scalar import argument, cast, const, evaluate, finite_range, maximum, minimum, round_even
 
 F32, I32 = np.dtype(np.float32), np.dtype(np.int32)
@@ -20,6 +22,10 @@ def inverse(divisor):
     return const(1 / divisor.value, F32) if divisor.op == "const" else None
 
 
+def unknown(item):
+    return None
+
+
 def every(item):
     return [item, *(inner for arg in item.args for inner in every(arg))]
 
@@ -32,7 +38,7 @@ def test_the_same_bytes(dtype, again):
     if again:
         read = cast(cast(body, I32) - cast(zero, I32), F32) * 0.125
         body = quantized(read + 1.0, zero, dtype)
-    made = simplified(body, sums, inverse)
+    made = simplified(body, sums, inverse, unknown)
     assert whole_of(made) is not None
     assert not any(item.op == "div" for item in every(made))
     narrowed = {id(item) for item in every(made) if item.op == "cast" and item.dtype == dtype}
@@ -46,7 +52,36 @@ def test_the_same_bytes(dtype, again):
         np.testing.assert_array_equal(evaluate(made, [x, zeros]), evaluate(body, [x, zeros]))
 
 
+@pytest.mark.parametrize("dtype", [np.dtype(np.uint8), np.dtype(np.int8)], ids=str)
+@pytest.mark.parametrize("zero", [-128, -3, 0, 5, 255])
+@pytest.mark.parametrize("bounds", [(0, None), (0, 6), (0, 63.75), (0, 63.8), (0, 63.7), (-1, 64), (-99, 99)], ids=str)
+def test_bounds_that_change_nothing_are_dropped(dtype, zero, bounds):
+    """An activation before the clamp goes where the clamp is as narrow, and stays where it is not."""
+    low, high = finite_range(dtype)
+    if not low <= zero <= high:
+        return
+    sums, least, most = argument(0, F32), *bounds
+    active = maximum(sums, least) if most is None else minimum(maximum(sums, least), most)
+    body = quantized(active, const(zero, dtype), dtype)
+    made = simplified(body, sums, inverse, unknown)
+    x = np.concatenate([np.arange(-300, 300, 0.0625, np.float32), np.float32([3e38, -3e38, -0.0])])
+    x = np.concatenate([x, np.nextafter(x, np.float32(0)), np.nextafter(x, np.float32(1000))])
+    np.testing.assert_array_equal(evaluate(made, [x]), evaluate(body, [x]))
+    kept = [item.op for item in every(made) if item.op in ("min", "max")]
+    narrower = most is not None and most / SCALE < high - zero - 0.5
+    assert kept.count("min") == 1 + narrower
+    if not narrower:
+        assert kept.count("max") == 1 + (least / SCALE > low - zero + 0.5)
+
+
+def test_what_is_known_is_written_as_a_number():
+    value = Value("s", tensor("float32"))
+    body = cast(round_even(argument(0, F32) * load(value)), I32)
+    made = simplified(body, argument(0, F32), inverse, lambda item: const(3.0, item.dtype))
+    assert not any(item.op == "load" for item in every(made))
+
+
 def test_what_is_no_byte_stays():
     x = argument(0, F32)
     for body in (cast(round_even(x), I32), x / argument(1, F32), cast(minimum(round_even(x) + 0.5, 255), "uint8")):
-        assert simplified(body, x, inverse) is body
+        assert simplified(body, x, inverse, unknown) is body
