@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from heddle.simulators.verilator.errors import RtlBuildError
-
-_POINT = re.compile(r"^C '(?P<keys>.*)' (?P<count>\d+)$", re.DOTALL)
 
 
 @dataclass(frozen=True, order=True)
@@ -60,26 +57,29 @@ class Coverage:
 
 def read_coverage(paths: Iterable[str | Path]) -> Coverage:
     """The sum of the counts in files that `Simulation.coverage` wrote."""
-    counts: Counter[Point] = Counter()
+    written: Counter[str] = Counter()
     for path in paths:
         text = Path(path).read_text()
         if not text.startswith("# SystemC::Coverage"):
             raise RtlBuildError(f"{path}: not a coverage file of Verilator")
         for entry in text.splitlines()[1:]:
-            for point, count in _points(entry):
-                counts[point] += count
+            keys, _, count = entry.rpartition("' ")
+            if keys.startswith("C '"):
+                written[keys.removeprefix("C '")] += int(count)
+    counts: Counter[Point] = Counter()
+    for keys, total in written.items():  # the files of one design have the same keys, which are read once
+        for point in _points(keys):
+            counts[point] += total
     return Coverage(dict(sorted(counts.items())))
 
 
-def _points(entry: str) -> list[tuple[Point, int]]:
-    match = _POINT.match(entry)
-    if match is None:
-        return []
-    keys = dict(item.split("\x02", 1) for item in match["keys"].split("\x01") if item)
-    count, kind = int(match["count"]), keys.get("t", "user")
+def _points(written: str) -> list[Point]:
+    """The points that are counted together, from the keys that Verilator writes beside their count."""
+    keys = dict(item.split("\x02", 1) for item in written.split("\x01") if item)
+    kind = keys.get("t", "user")
     if kind in ("line", "branch"):  # a branch is exercised through the lines that it holds
-        return [(Point(keys["f"], line, "line", ""), count) for line in _lines(keys.get("S", ""))]
-    return [(Point(keys["f"], int(keys["l"]), kind, keys.get("o", "")), count)]
+        return [Point(keys["f"], line, "line", "") for line in _lines(keys.get("S", ""))]
+    return [Point(keys["f"], int(keys["l"]), kind, keys.get("o", ""))]
 
 
 def _lines(text: str) -> list[int]:
