@@ -84,11 +84,18 @@ def border(body: Graph, figures: Figures) -> float:
 
 
 def family(node: Node) -> str:
-    """Which operators are quick or slow together on a device, as far as a roofline goes."""
+    """Which operators are quick or slow together on a device, as far as a roofline goes.
+
+    `function` is what takes many operations for an element, or goes over the elements again: exponentials,
+    normalizations, reductions.
+    """
     if node.op in _MOVES:
         return "movement"
+    if node.op in _POOLS:
+        return "window"
     if node.op not in _CONTRACTIONS:
-        return "elementwise"
+        again = node.op.startswith(("Reduce", "Global")) or _WEIGHT.get(node.op, 1) >= _MANY
+        return "function" if again else "elementwise"
     if "Conv" not in node.op:
         return "product"
     return "convolution" if node.attrs.get("group", 1) == 1 else "grouped"
@@ -173,6 +180,9 @@ _WEIGHT: Mapping[str, int] = MappingProxyType(
     }
 )
 """How many operations an element costs where it is not one."""
+
+_MANY = 8
+"""From so many operations on an element is more than arithmetic."""
 
 
 @lru_cache(maxsize=1 << 12)

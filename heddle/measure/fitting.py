@@ -14,6 +14,12 @@ from heddle.core.plugin.calibration import BORDER, Correction
 _PULL = 0.02
 """How strongly factors that few regions speak of are pulled to what holds of all."""
 
+_ROUNDS = 10
+"""So often the weights follow the predictions; they have settled by then."""
+
+_FURTHEST = 10.0
+"""By more than so many times off, a region has no more weight."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -49,7 +55,10 @@ def dispatch_of(plans: Sequence[Mixed]) -> float:
 
 
 def refit(samples: Sequence[Sample]) -> dict[str, Correction]:
-    """For each backend the correction with the least relative error over its samples; no factor is negative."""
+    """For each backend the correction with the least relative error over its samples; no factor is negative.
+
+    Half of what was measured is as wrong as twice of it.
+    """
     return {
         backend: _fitted([sample for sample in samples if sample.backend == backend and sample.measured > 0])
         for backend in sorted({sample.backend for sample in samples if sample.measured > 0})
@@ -60,16 +69,20 @@ def _fitted(samples: Sequence[Sample]) -> Correction:
     parts = sorted({part for sample in samples for part in sample.parts})
     usual = statistics.median(sample.measured / max(sample.predicted, 1e-12) for sample in samples)
     least = min(sample.measured for sample in samples)
-    rows = [
-        [*(sample.parts.get(part, 0.0) * usual / sample.measured for part in parts), least / sample.measured]
-        for sample in samples
-    ]
-    wanted = [1.0] * len(samples)
-    for number in range(len(parts) + 1):
-        expected = float(number < len(parts) and parts[number] != BORDER)
-        rows.append([_PULL * (place == number) for place in range(len(parts) + 1)])
-        wanted.append(_PULL * expected)
-    *factors, launch = nnls(np.array(rows), np.array(wanted))[0]
+    measured = np.array([sample.measured for sample in samples])
+    rows = np.array([[*(sample.parts.get(part, 0.0) * usual for part in parts), least] for sample in samples])
+    pulls = _PULL * np.eye(len(parts) + 1)
+    pulled = _PULL * np.array([*(float(part != BORDER) for part in parts), 0.0])
+    predicted = measured
+    for _ in range(_ROUNDS):
+        # With these weights the squares of p - m are least where those of log(p / m) are.
+        away = predicted - measured
+        near = np.abs(away) < 1e-6 * measured
+        slope = np.where(near, 1 / measured, np.log(predicted / measured) / np.where(near, 1.0, away))
+        weights = np.sqrt(slope / predicted)
+        factors = nnls(np.vstack([rows * weights[:, None], pulls]), np.concatenate([measured * weights, pulled]))[0]
+        predicted = np.clip(rows @ factors, measured / _FURTHEST, measured * _FURTHEST)
+    *factors, launch = factors
     scales = {part: float(factor) * usual for part, factor in zip(parts, factors, strict=True)}
     fitted = Correction(scales, float(launch) * least)
     errors = [abs((fitted.seconds(s.parts) + fitted.launch) / s.measured - 1) for s in samples]

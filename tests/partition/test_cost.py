@@ -48,7 +48,7 @@ def test_a_guess_must_win_by_more_than_its_error(read_graph: Read, backend: Make
     near, host = backend("near", any_unary, figures=NEAR), backend("host", figures=NEAR, takes_all=True)
     graph = read_graph(CHAIN.format(n=100_000))
     for scale, error, chosen in ((0.8, 0.0, "near"), (0.8, 0.2, "near"), (0.8, 0.5, "host"), (1.2, 0.0, "host")):
-        corrections = {"near": Correction({"elementwise": scale}, 0.0, error), "host": Correction({}, 0.0, 0.9)}
+        corrections = {"near": Correction({"function": scale}, 0.0, error), "host": Correction({}, 0.0, 0.9)}
         with using(Record(corrections)):
             assert layout(plan(graph, [near, host], "cost")) == [chosen]
 
@@ -58,7 +58,7 @@ def test_a_guess_must_beat_what_was_measured(read_graph: Read, backend: Make, an
     near, host = backend("near", any_unary, figures=NEAR), backend("host", figures=NEAR, takes_all=True)
     graph, pinned = read_graph(CHAIN.format(n=100_000)), Demands(exclude=(("three", "near"),))
     (price,) = plan(graph, [host]).cost.regions
-    corrections = {"near": Correction({"elementwise": 0.1}), "host": Correction({}, 0.0, 9.0)}
+    corrections = {"near": Correction({"function": 0.1}), "host": Correction({}, 0.0, 9.0)}
     for measured, chosen in (({}, ["near", "host"]), ({region_key(host, graph): price.compute}, ["host"])):
         with using(Record(corrections, regions={"host": measured})):
             assert layout(plan(graph, [near, host], "cost", pinned)) == chosen

@@ -10,6 +10,7 @@ from heddle.core.ir import parse
 from heddle.core.plugin import Cost, Link, get_backend
 from heddle.core.plugin.backend import Backend, Region
 from heddle.core.plugin.calibration import Correction, Record, parts_of, read_record, region_key, using, write_record
+from heddle.core.plugin.figures import family
 
 import heddle
 
@@ -121,3 +122,19 @@ def test_artifacts_keep_what_their_place_depends_on(tmp_path):
         with heddle.load(tmp_path / "mnist.heddle") as loaded:
             (step,) = loaded.schedules[0].steps
             assert step.artifact.meta.get("calibration") == kept
+
+
+@pytest.mark.parametrize(
+    ("op", "attributes", "expected"),
+    [
+        ("MaxPool", " {kernel_shape=[3,3]}", "window"),
+        ("GlobalAveragePool", "", "function"),
+        ("Softmax", "", "function"),
+        ("ReduceSum", "", "function"),
+        ("Relu", "", "elementwise"),
+        ("Transpose", "", "movement"),
+    ],
+)
+def test_operators_are_corrected_with_those_that_are_quick_or_slow_together(op, attributes, expected):
+    body = parse(f"graph (%x: float32[1,4,9,9]) -> (%y) {{\n %y: float32[1,4,9,9] = {op}(%x){attributes}\n}}")
+    assert family(body.nodes[0]) == expected

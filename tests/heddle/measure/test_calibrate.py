@@ -45,6 +45,12 @@ def test_factors_are_found_again():
     assert found.error < 0.01
 
 
+def test_twice_and_half_as_long_are_equally_wrong():
+    """Times that are off by a factor of two either way leave the estimate where it is."""
+    samples = [Sample("b", "r", 1, {"product": p}, p * 2**sign) for p in (1.0, 3.0, 9.0) for sign in (-1, 1)]
+    assert refit(samples)["b"].seconds({"product": 1.0}) == pytest.approx(1.0, rel=0.02)
+
+
 def test_one_sample_gives_a_ratio():
     assert refit([Sample("b", "r", 1, {"product": 2.0}, 1.0)])["b"] == Correction({"product": pytest.approx(0.5)})
 
