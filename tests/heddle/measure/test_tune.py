@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from heddle.core.errors import BackendError
 from heddle.core.plugin.tuning import read_choices, read_records
 
 import heddle
+from heddle import settling
 from heddle.measure.timing import SAME, Ratio
 from heddle.settling import settle
 from heddle.tune import Chosen, Tuning, tune
@@ -142,6 +144,25 @@ def test_heavy_problems_are_the_last_to_go_back(toy):
     measured = iter([gain(1.0), gain(0.9)])
     settled, _ = settle(Tuning(chosen, 2, 0), records, lambda: next(measured))
     assert [c.choice for c in settled.chosen] == [{"tile": 1}, {"tile": 4}]
+
+
+def test_whole_models_are_raced_in_pairs_of_executables(tmp_path, monkeypatch):
+    for name, value in (("PAIRS", 8), ("ROUNDS", 1), ("SECONDS", 0.0)):
+        monkeypatch.setattr(settling, name, value)
+    made = []
+    monkeypatch.setattr(
+        settling, "compile", lambda *args, options: made.append("tuning" in options["host"]) or compiled(*args, options)
+    )
+    records = tmp_path / "records.jsonl"
+    records.touch()
+    found = settling.race(MNIST, records, ["host"], None, {"host": {"strict_math": True, "tuning": "other.jsonl"}})
+    assert made == [False, True, True, False] * 4
+    assert 0 < found.low <= found.median <= found.high < math.inf
+
+
+def compiled(model, backends, shapes, options):
+    assert options["host"]["strict_math"]
+    return heddle.compile(model, backends, shapes, options=options)
 
 
 def test_a_run_is_resumed_without_measuring_twice(toy):
