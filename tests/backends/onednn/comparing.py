@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from heddle.backends.onednn.layouts import BLOCK, blocked
 from heddle.backends.onednn.program import Program, from_json
 from heddle.core.errors import UnavailableError
 from onnx.reference import ReferenceEvaluator
@@ -67,3 +68,8 @@ def program(made: onnx.ModelProto, **options: Any) -> Program:
 def kinds(made: onnx.ModelProto, **options: Any) -> list[str]:
     """The primitives that a model becomes."""
     return [primitive.kind for primitive in program(made, **options).primitives]
+
+
+def blocks_are_whole(made: onnx.ModelProto) -> bool:
+    """Whether all channels fill their blocks: the library writes whole ones, beyond the memory of others."""
+    return all(one.dims[1] % BLOCK == 0 for one in program(made).tensors if blocked(one.dims, one.strides))

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from heddle.backends.onednn.layouts import BLOCK, blocked
+from heddle.backends.onednn.layouts import blocked
 from heddle.backends.onednn.library import DST
 from heddle.core.codegen.target import host
 from onnx import helper
 
 import heddle
 from tests.backends.graphs import CONVOLUTIONS, Arrays, model, normal
-from tests.backends.onednn.comparing import compare, kinds, needs_library, program
+from tests.backends.onednn.comparing import blocks_are_whole, compare, kinds, needs_library, program
 
 pytestmark = needs_library
 
@@ -137,7 +137,9 @@ def test_products_lie_in_columns_between_each_other() -> None:
 @pytest.mark.parametrize("rows", [(7,), (1, 1), (1, 9), (3, 2, 2)])
 @pytest.mark.parametrize(("width", "inner"), [(192, 192), (200, 193), (64, 64)])
 def test_products_of_any_size_follow_each_other(rows: tuple[int, ...], width: int, inner: int) -> None:
-    compare(*feed_forward(rows, width, inner))
+    made, inputs = feed_forward(rows, width, inner)
+    assert blocks_are_whole(made)
+    compare(made, inputs)
 
 
 @pytest.mark.parametrize("turned", [(0, 0), (0, 1), (1, 0)])
@@ -278,7 +280,7 @@ def test_operands_along_each_axis_of_an_image(other: tuple[int, ...]) -> None:
         helper.make_node("Add", ["m", "x"], ["s"]), helper.make_node("Tanh", ["s"], ["y"]),
     ]  # fmt: skip
     made = model(nodes, inputs, {"w": normal(8, 8, 1, 1)})
-    assert all(one.dims[1] % BLOCK == 0 for one in program(made).tensors if blocked(one.dims, one.strides))
+    assert blocks_are_whole(made)
     compare(made, inputs)
 
 
@@ -317,6 +319,20 @@ def test_parts_of_several_wholes() -> None:
     ]  # fmt: skip
     made = model(nodes, inputs, {})
     assert Counter(kinds(made))["concat"] == 3
+    compare(made, inputs)
+
+
+def test_the_first_part_of_one_whole_and_of_another() -> None:
+    """What lies at the beginning of a whole is not all of it: it cannot be moved into another."""
+    inputs = {"x": normal(1, 4, 5), "z": normal(1, 4, 5, seed=1)}
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Tanh", ["x"], ["t"]),
+        helper.make_node("Sigmoid", ["z"], ["u"]), helper.make_node("Concat", ["r", "t"], ["one"], axis=1),
+        helper.make_node("Concat", ["r", "u"], ["two"], axis=1),
+        helper.make_node("Add", ["one", "two"], ["y"]),
+    ]  # fmt: skip
+    made = model(nodes, inputs, {})
+    assert Counter(kinds(made))["concat"] == 1
     compare(made, inputs)
 
 
