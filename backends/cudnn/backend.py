@@ -24,10 +24,11 @@ from heddle.core.runtime.artifact import Artifact, Port, Signature
 
 FAULTS = 64
 """Bytes at the start of the workspace, for the number of the fault that occurred."""
-RESIZED = "resize"
-"""The pattern whose definition multiplies every sample of an axis, most by zero: an infinite one makes all NaN.
+WITHOUT_SPECIALS = frozenset(("resize", "convtranspose"))
+"""Patterns whose kernels and calls multiply other zeros than their definitions do, which counts beside infinity alone.
 
-Kernels read the samples that count.
+A resize is defined as a sum of every sample of an axis, most times zero, where kernels read those that count; a
+transposed convolution whose pads differ is computed over an image with rows of zeros.
 """
 
 
@@ -83,7 +84,7 @@ class Cudnn(Backend):
     def tolerance_of(self, patterns: Collection[Pattern]) -> Tolerance:
         if any(pattern.name == ATTENTION for pattern in patterns):
             return self.tolerance
-        return Tolerance(relative=2e-3, specials=not any(pattern.name == RESIZED for pattern in patterns))
+        return Tolerance(relative=2e-3, specials=WITHOUT_SPECIALS.isdisjoint(pattern.name for pattern in patterns))
 
     def compile(self, region: Region) -> Artifact:
         attentions = [match for match in region.matches if match.pattern.name == ATTENTION]

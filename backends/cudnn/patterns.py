@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from math import inf
 from typing import Any
 
 from heddle.backends.cudnn import convolutions, products
@@ -80,15 +81,19 @@ def _called(node: Node) -> bool:
 
 
 def fits_fused_attention(match: Match) -> str | None:
-    """Refuses shapes that the library's fused kernel does not take."""
+    """Refuses shapes that the library's fused kernel does not take, and scales that make scores larger.
+
+    Large scores are far apart in float32, in which the kernel holds them, where the definition rounds them to float16.
+    """
     reason = known(match)
     if reason is not None:
         return reason
     queries, keys = match["q"].shape, match["k"].shape
-    for name in ("times", "over"):
+    for name, least, most in (("times", 0.0, 1.0), ("over", 1.0, inf)):
         array = match.array(name)
-        if array is not None and float(array.reshape(())) <= 0:
-            return f"{name} is {array.reshape(())}, takes a positive number"
+        number = None if array is None else float(array.reshape(()))
+        if number is not None and not (number > 0 and least <= number <= most):
+            return f"{name} is {number}, takes a positive number that makes no score larger"
     mask = match.value("mask")
     if mask is not None and (len(mask.shape) > 4 or mask.shape[-2:] != (queries[2], keys[3])):
         return f"mask is {mask.type}, takes one number for each query and key"
@@ -156,7 +161,10 @@ def patterns(chip: Chip) -> tuple[Pattern, ...]:
         _operator("Conv", real, lambda x, w, b: ops.Conv(x, w, maybe(b)), rank("x").between(3, 5)),
         _operator("ConvTranspose", real, lambda x, w, b: ops.ConvTranspose(x, w, maybe(b)), rank("x").between(3, 5)),
         _operator("MatMul", real, lambda x, w: ops.MatMul(x, w)),
-        _operator("Gemm", real, lambda x, w, c: ops.Gemm(x, w, maybe(c))),
+        _operator(
+            "Gemm", real, lambda x, w, c: ops.Gemm(x, w, maybe(c), label="gemm"),
+            *(attr("gemm", name).differs(0.0) for name in ("alpha", "beta")),  # nothing is read that zero multiplies
+        ),
         _of_one("MaxPool", real), _of_one("AveragePool", real),
         *(_of_one(op, real) for op in UNARY), _of_one("Not", ("bool",)),
         *(_of_two(op, (*real, "int64", "int32") if op != "PRelu" else real) for op in BINARY),

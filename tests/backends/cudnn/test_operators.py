@@ -265,3 +265,28 @@ def test_random_graphs(seed: int) -> None:
 def test_a_thousand_random_graphs(first: int) -> None:
     for seed in range(first, min(first + 38, 1000)):
         compare(*random_graph(seed))
+
+
+@pytest.mark.parametrize(("alpha", "beta", "where"), [(1.0, 0.0, "host"), (0.0, 1.0, "host"), (-2.0, 0.5, "cudnn")])
+def test_a_product_that_zero_multiplies_is_refused(alpha: float, beta: float, where: str) -> None:
+    """The library does not read what zero multiplies; infinity there would make no number."""
+    inputs = {"x": normal(2, 3), "w": normal(3, 4), "c": normal(2, 4)}
+    made = model([helper.make_node("Gemm", [*inputs], ["y"], alpha=alpha, beta=beta)], inputs, {})
+    assert {region.backend for region in heddle.plan(made, ["cudnn", "host"]).regions} == {where}
+
+
+SCALES = [("Mul", 0.5, True), ("Mul", 2.0, False), ("Div", 8.0, True), ("Div", 0.5, False)]
+
+
+@pytest.mark.parametrize(("op", "number", "fused"), SCALES)
+def test_attention_is_fused_where_scores_grow_no_larger(op: str, number: float, fused: bool) -> None:
+    """Larger scores would be further apart in float32 than in float16, in which the operators one by one hold them."""
+    shapes = {"q": (1, 2, 4, 8), "k": (1, 2, 8, 4), "v": (1, 2, 4, 8)}
+    inputs = {name: normal(*shape, dtype=np.float16) for name, shape in shapes.items()}
+    nodes = [
+        helper.make_node("MatMul", ["q", "k"], ["s"]), helper.make_node(op, ["s", "n"], ["t"]),
+        helper.make_node("Softmax", ["t"], ["p"]), helper.make_node("MatMul", ["p", "v"], ["y"]),
+    ]  # fmt: skip
+    (region,) = heddle.plan(model(nodes, inputs, {"n": np.float16(number)}), ["cudnn", "host"]).regions
+    assert region.backend == "cudnn"
+    assert ("attention" in {match.pattern.name for match in region.matches}) == fused
