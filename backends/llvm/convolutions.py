@@ -35,14 +35,14 @@ class Dequantized:
 
 @dataclass(frozen=True, eq=False)
 class Quantized:
-    """How sums of bytes become floats: of the source less `zero_point` times weights, by `scale` for each channel.
-
-    Without a scale they stay integers.
+    """How sums of bytes become floats: of the source less `zero_point` times weights, by `scale` for each channel, and
+    then plus `shift`; a `bias` is of integers and is added to the sums. Without a scale they stay integers.
     """
 
     zero_point: int
     scale: Array | None
     bias: Array | None = None
+    shift: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)

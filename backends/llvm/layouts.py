@@ -16,8 +16,8 @@ from heddle.backends.llvm.convolutions import F32, Sliding, sliding_of
 from heddle.backends.llvm.fusion import read_by
 from heddle.backends.llvm.held import hold, largest_sum, release
 from heddle.backends.llvm.images import Blocked, Images, loads_of, operand_kind
-from heddle.backends.llvm.requantizing import simplified
-from heddle.backends.llvm.tails import less, operands_of, scaled, tail_of
+from heddle.backends.llvm.requantizing import linear_part, simplified
+from heddle.backends.llvm.tails import less, operands_of, scaled, scaled_and_shifted, tail_of
 from heddle.core.codegen.affine import Affine, flatten, unflatten
 from heddle.core.codegen.kernels import conv, depthwise, tiled, winograd
 from heddle.core.codegen.kernels.image import Image, Window, per_channel
@@ -208,6 +208,32 @@ class Layouts:
     def _filled(self, channels: int) -> int:
         return -(-channels // self.lanes) * self.lanes
 
+    def _absorbed(self, step: Compute, leaf: Expr, sliding: Sliding) -> tuple[Expr, Sliding]:
+        """A larger part of a step for the sums of bytes to stand for: a constant added to them and a number that they
+        are multiplied with go into their scale. Rounded otherwise, so not where sums are kept to their definition."""
+        form = sliding.quantized
+        if self.choices.strict or form is None or form.scale is None:
+            return leaf, sliding
+        part, added, factor = linear_part(step.body, leaf)
+        constant = np.zeros(1, np.float32) if added is None else self._channels_of(step, added)
+        if constant is None:
+            return leaf, sliding
+        with np.errstate(over="ignore"):
+            scale, shift = ((x.astype(np.float64) * factor).astype(np.float32) for x in (form.scale, constant))
+        if not (np.isfinite(scale).all() and np.isfinite(shift).all()):
+            return leaf, sliding
+        return part, replace(sliding, quantized=replace(form, scale=scale, shift=None if added is None else shift))
+
+    def _channels_of(self, step: Compute, item: Expr) -> Array | None:
+        """A constant with an element for each channel."""
+        value, channels = item.value.source, step.axes[1]
+        array = self.tables.get(value)
+        if array is None or operand_kind(step, item) != "channel":
+            return None
+        offset = flatten(item.value.indices, value.shape)
+        start, stride = offset.constant, offset.stride(channels) or 0
+        return array.reshape(-1)[start : start + stride * channels.extent : stride]
+
     def _number(self, item: Expr) -> Expr | None:
         """The number that a load of a constant with one element gives."""
         array = self.tables.get(item.value.source)
@@ -244,6 +270,7 @@ class Layouts:
         source = self._make_blocked(sliding.source, block, fill)
         if sliding.quantized is not None:
             step = replace(step, body=simplified(step.body, leaf, self._reciprocal, self._number))
+            leaf, sliding = self._absorbed(step, leaf, sliding)
         places, pointers = self._operands(step, operands_of(step.body, leaf))
         tail = self._tail(step, leaf, places, None if whole else self.images.blocked[step.output])
         if whole:
@@ -367,8 +394,12 @@ class Layouts:
             totals = totals - sliding.quantized.bias
         pointers = [Argument(self.channels(f"{sliding.weights.name}.shift", totals.astype(np.int32)))]
         if sliding.quantized.scale is not None:
-            tail = scaled(tail, per_channel(self.lanes))
             pointers.append(Argument(self.channels(f"{sliding.weights.name}.scale", sliding.quantized.scale)))
+            if sliding.quantized.shift is not None:
+                pointers.append(Argument(self.channels(f"{sliding.weights.name}.bias", sliding.quantized.shift)))
+                tail = scaled_and_shifted(tail, per_channel(self.lanes), per_channel(self.lanes))
+            else:
+                tail = scaled(tail, per_channel(self.lanes))
         return less(tail, per_channel(self.lanes, I32)), pointers
 
     def _add(

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from heddle.backends.llvm.held import BYTES
 from heddle.core.codegen.llvm import Function
-from heddle.core.codegen.tensor import folded
+from heddle.core.codegen.tensor import folded, walk
 from heddle.core.codegen.values import I32, Value
 from heddle.core.ops.scalar import Expr, cast, const, finite_range, maximum, minimum, round_even
 
@@ -31,6 +31,24 @@ def simplified(
         return done[id(item)]
 
     return visit(body)
+
+
+def linear_part(body: Expr, leaf: Expr) -> tuple[Expr, Expr | None, float]:
+    """The largest part of an expression that is (`leaf` + a load) * a number, each optional and read nowhere else; the
+    load, and the number."""
+    readers: dict[int, list[Expr]] = {}
+    for item in walk(body):
+        for arg in item.args:
+            readers.setdefault(id(arg), []).append(item)
+
+    def reader(item: Expr, op: str, other: str) -> Expr | None:
+        found = readers.get(id(item), [])
+        fits = len(found) == 1 and item is not body and found[0].op == op and found[0].dtype == FLOAT32
+        return found[0] if fits and found[0].args[0] is item and found[0].args[1].op == other else None
+
+    added = reader(leaf, "add", "load")
+    multiple = reader(added or leaf, "mul", "const")
+    return multiple or added or leaf, added and added.args[1], float(multiple.args[1].value) if multiple else 1.0
 
 
 def whole_of(item: Expr) -> Expr | None:

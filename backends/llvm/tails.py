@@ -93,6 +93,17 @@ def scaled(tail: Tail, scale: Place) -> Tail:
     return Tail(emit, (scale, *tail.operands))
 
 
+def scaled_and_shifted(tail: Tail, scale: Place, shift: Place) -> Tail:
+    """The tail of integers that go on to `tail` as floats, times `scale`, plus `shift`, rounded once where the machine
+    can."""
+
+    def emit(f: Function, accumulator: Value, operands: Sequence[Value]) -> Value:
+        real = f.intrinsic("fmuladd", f.convert("sitofp", accumulator, F32), operands[0], operands[1])
+        return tail.emit(f, real, operands[2:])
+
+    return Tail(emit, (scale, shift, *tail.operands))
+
+
 def _evaluate(c: Context, item: Expr, done: dict[int, Value], lanes: int) -> Value:
     found = done.get(id(item))
     if found is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from heddle.backends.llvm.requantizing import simplified, whole_of
+from heddle.backends.llvm.requantizing import linear_part, simplified, whole_of
 from heddle.core.codegen.tensor import load
 from heddle.core.ir import Value, tensor
 from heddle.core.ops.scalar import argument, cast, const, evaluate, finite_range, maximum, minimum, round_even
@@ -54,7 +54,9 @@ def test_the_same_bytes(dtype, again):
 
 @pytest.mark.parametrize("dtype", [np.dtype(np.uint8), np.dtype(np.int8)], ids=str)
 @pytest.mark.parametrize("zero", [-128, -3, 0, 5, 255])
-@pytest.mark.parametrize("bounds", [(0, None), (0, 6), (0, 63.75), (0, 63.8), (0, 63.7), (-1, 64), (-99, 99)], ids=str)
+@pytest.mark.parametrize(
+    "bounds", [(0, None), (0, 6), (0, 63.75), (0, 63.8), (0, 63.7), (0, 63.4), (-1, 64), (-99, 99)], ids=str
+)
 def test_bounds_that_change_nothing_are_dropped(dtype, zero, bounds):
     """An activation before the clamp goes where the clamp is as narrow, and stays where it is not."""
     low, high = finite_range(dtype)
@@ -79,6 +81,19 @@ def test_what_is_known_is_written_as_a_number():
     body = cast(round_even(argument(0, F32) * load(value)), I32)
     made = simplified(body, argument(0, F32), inverse, lambda item: const(3.0, item.dtype))
     assert not any(item.op == "load" for item in every(made))
+
+
+def test_the_linear_part():
+    """Of a sum and a multiple, as far as nobody else reads them."""
+    x, bias = argument(0, F32), load(Value("b", tensor("float32")))
+    total, alone = x + bias, x * 3.0
+    both = total * 3.0
+    assert linear_part(round_even(both), x) == (both, bias, 3.0)
+    assert linear_part(round_even(alone), x) == (alone, None, 3.0)
+    assert linear_part(maximum(total, 0), x) == (total, bias, 1.0)
+    assert linear_part(both + total, x) == (total, bias, 1.0)
+    assert linear_part(round_even(x * bias), x) == (x, None, 1.0)
+    assert linear_part(x * 3.0 + x, x) == (x, None, 1.0)
 
 
 def test_what_is_no_byte_stays():
