@@ -122,9 +122,10 @@ def _make(
     )
     (work / "slow.cpp").write_text(_together(_made(lists, "VM_CLASSES_SLOW") + _made(lists, "VM_SUPPORT_SLOW")))
     objects = []
+    fast = "--noassert" in flags
     for source, level in (
-        (work / "dut.cpp", "-O3" if "--noassert" in flags else "-O1"),
-        (work / "slow.cpp", "-O1"),
+        (work / "dut.cpp", "-O3" if fast else "-O1"),
+        (work / "slow.cpp", "-O1" if fast else "-O0"),  # runs once, and with points and waves there is much of it
         *((p, "-O2") for p in cpp_sources(spec)),
     ):
         objects.append(_compile(compiler, source, work / f"{source.name}.o", [level, *common]))
