@@ -126,15 +126,15 @@ def fit(tile: Tile, outer: Mapping[Axis, Affine], fold: Expr, copies: Copies) ->
 
     def effort(place: _Place) -> tuple[int, ...]:
         axes = (place.row, place.column, place.depth)
-        wide = [_wide(one.extent, size) for one, size in zip(axes, tile.sizes, strict=True)]
-        rest = prod(one.extent for one in (*outer, *fold.value.axes) if one not in axes)
+        computed = prod(_wide(one.extent, size) for one, size in zip(axes, tile.sizes, strict=True))
+        around = prod(one.extent for one in (*outer, *fold.value.axes) if one not in axes)
         copied = sum(
             prod(_copy_shape(item, last, wide))
             for item, last, wide in _moved(tile, place)
             if item.source not in copies.tables
         )
         turned = 0 if place.column.extent == 1 or place.column is tuple(outer)[-1] else prod(a.extent for a in outer)
-        return prod(wide) * rest, copied + turned, *(-one.extent for one in axes)
+        return computed * around, copied + turned, *(-one.extent for one in axes)
 
     place = min(places, key=effort)
     chosen = (place.row, place.column, place.depth)

@@ -437,3 +437,16 @@ def test_what_does_not_fit_is_refused_with_the_reason(text, intrinsic, reason):
     assert made.meta["refused"] == {graph.nodes[0].op: {intrinsic.name: reason}}
     with pytest.raises(BackendError, match=f"^{graph.nodes[0].op}: no instruction fits: {intrinsic.name}: {reason}$"):
         compile_region(graph, host(), Intrinsics([intrinsic], strict=True))
+
+
+def test_constants_are_laid_out_once_when_they_are_compiled():
+    """Six channels in two vectors of four, the kernel's taps apart; the weights as they were are not kept."""
+    graph = parse("""graph (%x: float32[1,6,9,9], %w: float32[6,1,3,3]) -> (%y) {
+      %y: float32[1,6,7,7] = Conv(%x, %w) {group=6}
+    }""")
+    weights = np.arange(54, dtype=np.float32).reshape(6, 1, 3, 3)
+    graph = replace(graph, inputs=graph.inputs[:1], constants={graph.inputs[1]: weights})
+    (packed,) = compile_region(graph, host(), Intrinsics([channels(1, 4, 1)])).constants.values()
+    assert packed.shape == (1, 3, 3, 8)
+    np.testing.assert_array_equal(packed[0, ..., :6], weights[:, 0].transpose(1, 2, 0))
+    assert not packed[..., 6:].any()
