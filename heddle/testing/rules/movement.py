@@ -161,6 +161,18 @@ def trim(d: Drawing) -> dict[str, Any]:
     return {"axis": 0}
 
 
+def window(d: Drawing) -> dict[str, Any]:
+    """A part of an axis that is no longer than it may be, or empty."""
+    x = d.free(0, (2, 3, 1))
+    axis = d.wish("axis", [0, *range(1, len(x)), -1])
+    length = x[axis] if x else 0
+    start = d.pick(range(length + 1))
+    size = d.pick((2, 1, max(length, 1)))
+    d.hold(1, [start])
+    d.hold(2, [start + d.pick((0, size))])
+    return {"axis": axis, "size": size}
+
+
 # -- places ---------------------------------------------------------------------------------------------------------
 
 
@@ -281,6 +293,7 @@ RULES: Mapping[str, Rule] = {
     "ReverseSequence": reverse,
     **dict.fromkeys(("Compress", "heddle.CompressBounded"), condition),
     "heddle.Trim": trim,
+    "heddle.SliceBounded": window,
     "Gather": gather,
     "GatherElements": gather_elements,
     "GatherND": gather_nd,
