@@ -629,6 +629,28 @@ def test_parts_and_their_regions_as_functions_of_one_model(text, given, called):
     agree(list(heddle.compile(shown)(*given).values()), peer(model(text))(*given))
 
 
+SHARED = """m (bool c, float[2,3] x) => (float[2,3] y) {
+    a = Relu(x)
+    b = Cos(a)
+    d = If(c)<then_branch = yes () => (float[2,3] p) { s = Relu(b)  t = Cos(s)  p = Abs(t) },
+              else_branch = no () => (float[2,3] q) { q = Neg(b) }>
+    e = Relu(d)
+    y = Cos(e)
+}"""
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_regions_of_several_backends_in_parts(taken):
+    """What passes between the regions of a part is known by the part, so that parts cannot take it for their own."""
+    outlined = heddle.plan(model(SHARED), ["onednn", "host"])
+    inside = {value.name for graph in outlined.calls.walk() for node in graph.nodes for value in node.results}
+    assert inside == {"b", "d", "q", "p", "y", "part0.a", "part1.e", "d.then_branch.part0.s", "d.then_branch.part0.t"}
+    shown = export_calls(outlined.calls, outlined.functions)
+    assert {function.domain for function in shown.functions} == {"heddle.onednn", "heddle.host"}
+    given = np.array(taken), np.arange(6, dtype=F32).reshape(2, 3)
+    agree(list(heddle.compile(shown)(*given).values()), peer(model(SHARED))(*given))
+
+
 def test_explain_writes_the_parts_as_one_model(tmp_path):
     path, shown = tmp_path / "m.onnx", tmp_path / "parts.onnx"
     onnx.save(model(NESTED), path)
