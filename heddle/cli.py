@@ -49,7 +49,8 @@ def _glance(name: str) -> str | None:
     return does[:1].upper() + does[1:]
 
 
-def _imported(name: str) -> TyperCommand | TyperGroup:
+def _imported(name: str) -> Any:
+    """What runs a command, or a group of them."""
     module = import_module(_module(name))
     if hasattr(module, "app"):
         return get_command(module.app)

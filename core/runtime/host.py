@@ -46,7 +46,7 @@ class Frame:
         pointers = len(artifact.signature.inputs) + len(artifact.signature.outputs)
         self.scratch = aligned(artifact.workspace + (threads - 1) * room, WORKSPACE_ALIGNMENT)
         self.table = np.zeros(_HEAD + pointers, np.uint64)
-        self.words = (ctypes.c_uint64 * self.table.size).from_buffer(self.table)
+        self.words = (ctypes.c_uint64 * self.table.size).from_buffer(self.table.data)
         first = self.table.ctypes.data + _HEAD * self.table.itemsize
         self.tables = (first, first + len(artifact.signature.inputs) * self.table.itemsize)
         self.table[_WORKSPACE] = self.scratch.ctypes.data
@@ -131,7 +131,7 @@ class HostProgram:
             frame.engage(None)
         self._frames[frame.threads].append(frame)
 
-    def call(self, addresses: Sequence[int]) -> None:
+    def call(self, addresses: list[int]) -> None:
         """Run over inputs, then outputs, at these addresses; DeviceError with the code's own message of a fault."""
         frame = self.enlist() if self.shared else self.lease()
         try:
