@@ -131,11 +131,11 @@ class HostProgram:
             frame.engage(None)
         self._frames[frame.threads].append(frame)
 
-    def call(self, addresses: list[int]) -> None:
+    def call(self, addresses: Sequence[int]) -> None:
         """Run over inputs, then outputs, at these addresses; DeviceError with the code's own message of a fault."""
         frame = self.enlist() if self.shared else self.lease()
         try:
-            frame.words[_HEAD:] = addresses
+            frame.words[_HEAD:] = [*addresses]
             workspace, team = frame.words[:_HEAD]
             status = self.function(*frame.tables, self.constants, workspace, self.services, team)
         finally:
