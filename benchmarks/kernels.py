@@ -154,7 +154,7 @@ def depthwises(target: Target, tune: bool, rng: np.random.Generator) -> Iterator
                   weights: Array = weights, bias: Array = bias) -> Callable[[int], None]:  # fmt: skip
             tail = Tail(_bias, (per_channel(problem.out.block),))
             a, out = (aligned(np.ones(image.size, np.float32)) for image in (problem.source, problem.out))
-            arrays = [a, aligned(depthwise.pack(weights, problem)), out, aligned(bias), out]
+            arrays = [a, aligned(depthwise.pack(weights, problem, target, schedule)), out, aligned(bias), out]
             return repeated(depthwise.depthwise("kernel", target, problem, schedule, tail), target, [arrays])
 
         every = depthwise.candidates(problem, target) if tune else [depthwise.default(problem, target)]
