@@ -210,7 +210,7 @@ class OverrunError(DeviceError):
 
 def _submit(action: Action, run: Run, copies: list[Transfer]) -> Event:
     if not action.fetch and not action.flush:
-        event = action.device.submit(action.program, [run.buffers[at] for at in action.buffers])
+        event = _submitted(action, run, ())
         event.wait()
         return event
     where, ports = {at.value: at for at in action.buffers}, (*action.step.inputs, *action.step.outputs)
@@ -219,12 +219,19 @@ def _submit(action: Action, run: Run, copies: list[Transfer]) -> Event:
         near = run.buffers[At(name, HOST)]
         with transferring(copies, ports.index(name), near.nbytes):
             fetched.append(action.device.copy(near, run.buffers[where[name]]))
-    event = action.device.submit(action.program, [run.buffers[at] for at in action.buffers], fetched)
+    event = _submitted(action, run, fetched)
     event.wait()
     for name in action.flush:
         near = run.buffers[At(name, HOST)]
         with transferring(copies, ports.index(name), near.nbytes):
             action.device.copy(run.buffers[where[name]], near, (event,)).wait()
+    return event
+
+
+def _submitted(action: Action, run: Run, fetched: Sequence[Event]) -> Event:
+    event: Event | None = action.device.submit(action.program, [run.buffers[at] for at in action.buffers], fetched)
+    if event is None:
+        raise DeviceError("its submit returns no event; one whose work is done returns Finished()")
     return event
 
 

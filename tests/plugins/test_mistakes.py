@@ -246,6 +246,16 @@ CLASS = """
 """
 
 
+def test_a_device_that_returns_no_event():
+    class Silent(MineDevice):
+        def submit(self, program, buffers, after=()):
+            super().submit(program, buffers, after)
+
+    assert told(DeviceError, device=Silent()) == (
+        REGION.removesuffix("mine: ") + "its submit returns no event; one whose work is done returns Finished()"
+    )
+
+
 def test_a_method_is_missing():
     backend = type("Unfinished", (heddle.Backend,), {"name": "mine", "patterns": (relu(),)})()
     assert told(BackendError, backend=backend) == (
