@@ -41,7 +41,7 @@ class Priced:
     @property
     def rank(self) -> tuple[bool, float, int]:
         """Smaller is better: what fits, then what is quicker, then what offloads less."""
-        return not self.price.fits, self.price.seconds, len(self.choice)
+        return not self.price.fits, self.price.weighed, len(self.choice)
 
 
 @dataclass(eq=False)

@@ -20,6 +20,9 @@ Domain = tuple[str, str]
 
 HOST: Domain = (HOST_MEMORY, "dense")
 
+DOUBT = 0.05
+"""Executables of the same code differ by so much from one time that they are made to the next: a gain below is none."""
+
 
 @dataclass(frozen=True)
 class RegionPrice:
@@ -66,16 +69,25 @@ class Known:
 
 @dataclass(frozen=True)
 class PlanPrice:
-    """Predicted seconds of a plan, region by region, run one after another; `measured` where it once was as a whole."""
+    """Predicted seconds of a plan, region by region, run one after another; `measured` where it once was as a whole.
+
+    By so much of them as `doubt` says, it must be better than others.
+    """
 
     regions: tuple[RegionPrice, ...]
     fits: bool = True
     measured: float | None = None
+    doubt: float = 0.0
 
     @property
     def seconds(self) -> float:
         """What counts: what was measured, where it was."""
         return sum(region.seconds for region in self.regions) if self.measured is None else self.measured
+
+    @property
+    def weighed(self) -> float:
+        """What plans are compared by."""
+        return self.seconds * (1 + self.doubt)
 
 
 @dataclass(eq=False)
@@ -201,7 +213,8 @@ class Pricer:
             prices.append(RegionPrice(compute, launch, inward[number], outward[number], measured, known.error))
         sizes = [(unit.backend, len(unit.nodes)) for unit in units]
         whole = self.record.whole(sizes, lambda: map(self._key, units))
-        return PlanPrice(tuple(prices), self._fits(units), whole)
+        doubt = DOUBT if len(units) > 1 and self.calibrated else 0.0
+        return PlanPrice(tuple(prices), self._fits(units), whole, doubt)
 
     def _key(self, unit: Unit) -> str:
         return region_key(self._backend(unit.backend), self._body(unit))

@@ -64,6 +64,21 @@ def test_a_guess_must_beat_what_was_measured(read_graph: Read, backend: Make, an
             assert layout(plan(graph, [near, host], "cost", pinned)) == chosen
 
 
+def test_several_regions_must_win_by_more_than_chance(read_graph: Read, backend: Make, any_unary: Pattern) -> None:
+    near, host = backend("near", any_unary, figures=NEAR), backend("host", figures=NEAR, takes_all=True)
+    graph, pinned = read_graph(CHAIN.format(n=100_000)), Demands(exclude=(("three", "near"),))
+    corrections = {"near": Correction({"function": 0.1})}
+    with using(Record(corrections)):
+        apart = plan(graph, [near, host], "cost", pinned)
+    assert layout(apart) == ["near", "host"]
+    for share, chosen in ((0.97, ["host"]), (0.93, ["near", "host"])):
+        measured = {region_key(host, graph): apart.cost.seconds / share}
+        with using(Record(corrections, regions={"host": measured})):
+            made = plan(graph, [near, host], "cost", pinned)
+        assert layout(made) == chosen
+        assert made.cost.seconds == pytest.approx(min(measured.values()) if chosen == ["host"] else apart.cost.seconds)
+
+
 def test_a_region_among_others_costs_its_dispatch(read_graph: Read, backend: Make, any_unary: Pattern) -> None:
     near, host = backend("near", any_unary, figures=NEAR), backend("host", figures=SLOW_HOST, takes_all=True)
     graph = read_graph(CHAIN.format(n=100))
