@@ -213,7 +213,7 @@ class Pricer:
             prices.append(RegionPrice(compute, launch, inward[number], outward[number], measured, known.error))
         sizes = [(unit.backend, len(unit.nodes)) for unit in units]
         whole = self.record.whole(sizes, lambda: map(self._key, units))
-        doubt = DOUBT if len(units) > 1 and self.calibrated else 0.0
+        doubt = DOUBT if len(units) > 1 and self.record.corrections else 0.0
         return PlanPrice(tuple(prices), self._fits(units), whole, doubt)
 
     def _key(self, unit: Unit) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,10 @@ from heddle.partition.candidates import by_order, everything
 from heddle.partition.units import Unit
 
 Tell = Callable[[str], None]
+
+
+AGAIN = 2
+"""So many times more is measured what seems to be quicker than the host."""
 
 
 @dataclass(frozen=True)
@@ -147,34 +152,35 @@ class Calibration:
             if not self._known(region):
                 self._measure_region(name, region)
         what = f"{name}: the whole, {placed.place}"
-        with self._compiled(placed) as executable:
-            if beside is None:
+        if beside is None:
+            with self._compiled(placed) as executable:
                 seconds, simulated = self._seconds(executable, what)
-            else:
-                with self._compiled(beside) as other:
-                    seconds, simulated = self._beside(executable, other, what)
+            self._on_host = seconds
+        else:
+            ratio, simulated = self._beside(placed, beside, what)
+            if ratio < 1 and not simulated:  # by chance, maybe: executables of the same code differ
+                ratio = statistics.median([ratio, *(self._beside(placed, beside, what)[0] for _ in range(AGAIN))])
+            seconds = ratio * self._on_host
         if simulated:
             return made
-        if beside is not None:
-            seconds *= self._on_host
-        else:
-            self._on_host = seconds
         self.plans[whole] = seconds
         if len(made.regions) > 1:
             alone = sum(self.regions[r.backend][key] for r, key in zip(made.regions, keys, strict=True))
             self._mixed.append(Mixed(seconds, alone, len(made.regions)))
         return made
 
-    def _beside(self, executable: Executable, other: Executable, what: str) -> tuple[float, bool]:
-        """How many times as long as another one an executable takes; in turns, since machines are slower at times."""
-        self.tell(what)
-        settle()
-        inputs = random_inputs(executable.inputs)
-        if any(step.modelled is not None for step in executable.profile(**inputs).steps):
-            return 0.0, True
-        arguments = [inputs[spec.name] for spec in executable.inputs]
-        functions = {"this": lambda: executable(*arguments), "other": lambda: other(*arguments)}
-        times = interleaved(functions, self.effort.rounds, self.effort.seconds, self.effort.clock)
+    def _beside(self, placed: _Placed, beside: _Placed, what: str) -> tuple[float, bool]:
+        """How many times as long as another plan one takes, both made anew; in turns, since machines are slower at
+        times. And whether it was simulated, which gives no time."""
+        with self._compiled(placed) as executable, self._compiled(beside) as other:
+            self.tell(what)
+            settle()
+            inputs = random_inputs(executable.inputs)
+            if any(step.modelled is not None for step in executable.profile(**inputs).steps):
+                return 0.0, True
+            arguments = [inputs[spec.name] for spec in executable.inputs]
+            functions = {"this": lambda: executable(*arguments), "other": lambda: other(*arguments)}
+            times = interleaved(functions, self.effort.rounds, self.effort.seconds, self.effort.clock)
         return times["this"] / times["other"], False
 
     def _compiled(self, placed: _Placed, decisions: Decisions | None = None) -> Executable:
