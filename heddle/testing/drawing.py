@@ -300,9 +300,11 @@ class Drawing:
         types = infer_node(node, known)
         outputs = tuple(Value(name, type) for name, type in zip(part.outputs, types, strict=False))
         for value in outputs:
-            known_shape = isinstance(value.type, TensorType) and value.type.shape is not None
-            if not known_shape and not isinstance(self.beyond, Constancy):
+            shape = value.type.shape if isinstance(value.type, TensorType) else None
+            if shape is None and not isinstance(self.beyond, Constancy):
                 raise ImpossibleError(f"{value} has no known shape")
+            if min(shape or (), default=0) < 0:
+                raise ImpossibleError(f"{value} is cut to less than nothing")
             self.values[value.name] = value
         self.nodes[id(part)] = replace(node, outputs=outputs)
 

@@ -90,6 +90,18 @@ def test_what_is_not_drawn_is_known():
     assert not [name for names in UNDRAWN.values() for name in names if any(drawn(lone(name), seeds=10))]
 
 
+def test_no_more_is_cut_off_than_there_is():
+    """Edges that are cut off may leave nothing, and never less."""
+
+    @pattern("cut", conditions=[attr("node", "mode").equals("constant"), rank("x").equals(1)])
+    def cut(x):
+        return ops.Pad(x, const("pads"), label="node")
+
+    sizes = {case.graph.outputs[0].shape[0] for case in drawn(cut, seeds=300)}
+    assert min(sizes) == 0
+    assert len(sizes) > 3
+
+
 def test_places_are_within_the_tensor():
     """Indices that are inputs are never out of range, in any call and with any filling; some are negative."""
 
