@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from heddle.core.errors import HeddleError
-from heddle.core.files import write_whole
+from heddle.core.files import home, write_whole
 
 DEFAULT_LIMIT = 4 << 30
 _SUFFIX = ".o"
@@ -29,8 +29,7 @@ def directory() -> Path:
     chosen = os.environ.get("HEDDLE_CACHE_DIR")
     if chosen:
         return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "heddle" / "objects"
+    return home() / "objects"
 
 
 def limit() -> int:

@@ -87,9 +87,10 @@ def dot_kernels(
     maker = _Maker(tables, names, target, choices)
     made: list[Step] = []
     for step in steps:
-        leaf = dot_of(step) if isinstance(step, Compute) else None
-        # Only a Compute has sums of products.
-        made += [step] if leaf is None else maker.steps(step, leaf)  # type: ignore[arg-type]
+        if isinstance(step, Compute) and (leaf := dot_of(step)) is not None:
+            made += maker.steps(step, leaf)
+        else:
+            made.append(step)
     return made
 
 

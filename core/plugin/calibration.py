@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from heddle.core.errors import HeddleError
+from heddle.core.files import home, write_whole
 from heddle.core.ir import Graph, Node, Value
 from heddle.core.plugin.backend import Backend, Cost, Region
 from heddle.core.plugin.figures import Link, border, by_family
@@ -123,17 +124,14 @@ def location() -> Path:
     chosen = os.environ.get("HEDDLE_CALIBRATION")
     if chosen:
         return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "heddle" / "calibration.json"
+    return home() / "calibration.json"
 
 
 def write_record(record: Record, path: Path | None = None) -> Path:
     """Write the record; later prices in this process and others are read with it."""
     where = location() if path is None else path
     where.parent.mkdir(parents=True, exist_ok=True)
-    half = where.with_name(f".{where.name}.{os.getpid()}")
-    half.write_text(record.text(), encoding="utf-8")
-    half.replace(where)
+    write_whole(where, record.text())
     _read.cache_clear()
     return where
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from heddle.core.errors import DeviceError
@@ -27,6 +27,17 @@ _SERIAL = itertools.count()
 Observer = Callable[[str, NDArray[Any]], None]
 
 
+class _Ran(NamedTuple):
+    """A step that has run, of which a `StepTime` is made only for who asks."""
+
+    action: Action
+    event: Event | None
+    start: float
+    wall: float
+    fault: str | None
+    copies: list[Transfer]
+
+
 class Flight:
     """Starts when it is made. `wait` returns when every step is complete, or raises what went wrong.
 
@@ -42,7 +53,7 @@ class Flight:
         observe: Observer | None = None,
     ) -> None:
         self.loaded, self.run = loaded, run
-        self._ran: list[tuple[Action, Event | None, float, float, str | None, list[Transfer]]] = []
+        self._ran: list[_Ran] = []
         self._queues, self._observe = queues, observe
         self._serial = next(_SERIAL)
         self._threads = teams.wanted()
@@ -68,12 +79,12 @@ class Flight:
     @property
     def times(self) -> list[StepTime]:
         """What each step took that has run."""
-        return [_time(*ran) for ran in self._ran]
+        return [_time(ran) for ran in self._ran]
 
     @property
     def faults(self) -> list[StepTime]:
         """Those steps that were made good on the host."""
-        return [_time(*ran) for ran in self._ran if ran[4] is not None]
+        return [_time(ran) for ran in self._ran if ran.fault is not None]
 
     def wait(self, timeout: float | None) -> None:
         """Return when every step is complete. `timeout` is the most seconds that one step may run.
@@ -168,7 +179,7 @@ class Flight:
                         event, fault = self._on_device(action, copies)
                     else:
                         self._on_host(action)
-                self._ran.append((action, event, start, time.monotonic() - start, fault, copies))
+                self._ran.append(_Ran(action, event, start, time.monotonic() - start, fault, copies))
                 if self._observe is not None:
                     self._show(action, self._observe)
         except Exception as error:
@@ -235,23 +246,21 @@ def _submitted(action: Action, run: Run, fetched: Sequence[Event]) -> Event:
     return event
 
 
-def _time(
-    action: Action, event: Event | None, start: float, wall: float, fault: str | None, copies: list[Transfer]
-) -> StepTime:
-    step = action.step
+def _time(ran: _Ran) -> StepTime:
+    step = ran.action.step
     return StepTime(
         step.name,
         step.artifact.backend,
-        action.queue,
-        start,
-        wall,
-        getattr(event, "modelled_seconds", None),
-        getattr(event, "counters", {}),
+        ran.action.queue,
+        ran.start,
+        ran.wall,
+        getattr(ran.event, "modelled_seconds", None),
+        getattr(ran.event, "counters", {}),
         step.artifact.nodes,
-        fault,
+        ran.fault,
         (*step.inputs, *step.outputs),
         len(step.inputs),
-        (*copies, *getattr(event, "transfers", ())),
+        (*ran.copies, *getattr(ran.event, "transfers", ())),
     )
 
 

@@ -74,7 +74,7 @@ class HostProgram:
         self.library = load_shared(artifact.code, artifact.backend)
         self.function = symbol(self.library, abi.ENTRY)
         self.function.restype = ctypes.c_int32  # type: ignore[attr-defined] # what ctypes calls a function
-        self.function.argtypes = (ctypes.c_void_p,) * 6  # type: ignore[attr-defined]
+        self.function.argtypes = (ctypes.c_void_p,) * 6  # type: ignore[attr-defined] # likewise
         constants = constants_of(artifact)
         self._placed = [placed(constants[name]) for name in sorted(constants)]
         self.constants = (ctypes.c_void_p * max(1, len(self._placed)))(

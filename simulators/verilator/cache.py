@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from heddle.core.files import home
 from heddle.simulators.verilator.errors import RtlBuildError
 
 _MANIFEST = "manifest.json"
@@ -23,7 +24,7 @@ def cache_root() -> Path:
     chosen = os.environ.get("HEDDLE_CACHE_DIR")
     if chosen:
         return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "heddle"
+    return home()
 
 
 def digest_of(*parts: str | bytes) -> str:

@@ -88,7 +88,10 @@ def test_concatenation(net, host, signed):
 @pytest.mark.parametrize("bias", [False, True])
 def test_operators_that_name_their_scales(net, host, signed, bias):
     dtype, zero = (np.int8, -7) if signed else (np.uint8, 131)
-    real = lambda value: net.const(np.float32(value))  # noqa: E731
+
+    def real(value):
+        return net.const(np.float32(value))
+
     x = net("QuantizeLinear", net.input(1, 20, 9, 8), real(0.02), net.const(dtype(zero)))
     for filters in (24, 33):
         w = net.const(net.rng.integers(-127, 128, (filters, x.shape[1], 3, 3)).astype(np.int8))

@@ -92,7 +92,10 @@ def test_bottleneck(net, host, signed, shape):
 def test_operator_that_names_its_scales(net, host, signed):
     """QLinearConv with a bias, scales by channel, unsigned weights, and a multiplier."""
     dtype, zero = (np.int8, -7) if signed else (np.uint8, 131)
-    real = lambda value: net.const(np.float32(value))  # noqa: E731
+
+    def real(value):
+        return net.const(np.float32(value))
+
     x = net("QuantizeLinear", net.input(1, 21, 9, 8), real(0.02), net.const(dtype(zero)))
     for filters, kind, shift in ((21, np.uint8, 128), (21, np.int8, 0), (42, np.int8, 0)):
         limits = np.iinfo(kind)

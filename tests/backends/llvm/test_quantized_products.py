@@ -59,7 +59,10 @@ def test_sums_are_those_of_the_definition(fresh_net, host, data):
 @pytest.mark.parametrize("signed", [False, True])
 def test_operator_that_names_its_scales(net, host, signed):
     dtype, zero = (np.int8, -7) if signed else (np.uint8, 131)
-    real = lambda value: net.const(np.float32(value))  # noqa: E731
+
+    def real(value):
+        return net.const(np.float32(value))
+
     a, b = quantized(net, dtype, zero, 2, 9, 33), quantized(net, dtype, zero, 2, 33, 17)
     point = net.const(dtype(zero))
     y = net("QLinearMatMul", a, real(0.017), point, b, real(0.023), point, real(1.1), point)
